@@ -1,0 +1,45 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "crossface needs Python 3.11 or newer; set PYTHON=..." >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+install: $(STAMP) ## create .venv and install crossface with everything it can use
+
+demo: $(STAMP) ## the main job in five minutes: distil a CNN from a Transformer on drawn faces
+	$(BIN)/crossface demo --out build/demo
+
+test: $(STAMP) ## the fast tests: offline, seeded, no weights
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: $(STAMP) ## the slow tests too
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not network and not weights"
+
+format: $(STAMP) ## rewrite the code as the formatter wants it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: $(STAMP) ## static checks: format, lint, types, imports, docs freshness
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m crossface.app.docs --check
+
+docs: $(STAMP) ## regenerate the command-line page
+	$(BIN)/python -m crossface.app.docs
+
+clean: ## remove what can be made again
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help install demo test test-all format check docs clean

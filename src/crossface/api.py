@@ -1,0 +1,1 @@
+"""The public verbs: wires rooms that may not see each other."""

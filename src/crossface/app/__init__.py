@@ -1,0 +1,1 @@
+"""Doors for people: no logic worth testing alone."""

@@ -1,0 +1,1 @@
+"""Protocols and metrics: how good is any embedder, with intervals."""

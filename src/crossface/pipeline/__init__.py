@@ -1,0 +1,1 @@
+"""An image in, faces out: detect, align, embed."""

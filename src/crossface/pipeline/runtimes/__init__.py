@@ -1,0 +1,1 @@
+"""Doors through which a network is run."""

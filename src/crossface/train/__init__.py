@@ -1,0 +1,1 @@
+"""The loop, distillers, checkpoints, schedules, run folders."""

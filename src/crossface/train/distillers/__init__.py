@@ -1,0 +1,1 @@
+"""Ways to teach a student; one per file."""
