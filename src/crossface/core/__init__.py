@@ -1,1 +1,1 @@
-"""Words every room shares: types, errors, geometry, images, vectors, contracts, registry. No torch."""
+"""Words every room shares: types, errors, geometry, images, vectors, contracts. No torch."""

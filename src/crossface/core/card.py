@@ -1,4 +1,4 @@
-"""The threshold card type: computed by ``evaluation``, written by ``export``, read by ``search``."""
+"""The threshold card type: computed by ``evaluation``, read by ``search``."""
 
 from __future__ import annotations
 
