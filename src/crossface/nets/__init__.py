@@ -14,6 +14,10 @@ BACKBONES = Registry(
     "backbone",
     {
         "mobilefacenet": "crossface.nets.mobilefacenet:MobileFaceNet",
+        "swin_micro": "crossface.nets.swin:swin_micro",
+        "swin_nano": "crossface.nets.swin:swin_nano",
+        "swin_s": "crossface.nets.swin:swin_s",
+        "swin_t": "crossface.nets.swin:swin_t",
     },
     group="crossface.backbones",
 )
