@@ -104,10 +104,10 @@ def init_conv_net(module: nn.Module) -> None:
 
 
 class Mlp(nn.Sequential):
-    """Linear, GELU, linear: the feed-forward half of a Transformer block."""
+    """Linear, activation, linear: the feed-forward half of a Transformer block."""
 
-    def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+    def __init__(self, dim: int, hidden: int, activation: type[nn.Module] = nn.GELU) -> None:
+        super().__init__(nn.Linear(dim, hidden), activation(), nn.Linear(hidden, dim))
 
 
 class DropPath(nn.Module):

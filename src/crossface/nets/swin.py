@@ -6,6 +6,9 @@ arXiv:2103.14030.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -79,6 +82,11 @@ class SwinStage(nn.Module):
             for n, rate in enumerate(drop_path)
         )
 
+    @property
+    def typed_blocks(self) -> tuple[SwinBlock, ...]:
+        """The blocks, typed."""
+        return tuple(cast("Iterable[SwinBlock]", self.blocks))
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same shape."""
         for block in self.blocks:
@@ -138,6 +146,11 @@ class Swin(Backbone):
         self.norm = nn.LayerNorm(dim)
         self.head = FlattenHead(side * side, dim, head_dim or dim, embedding_dim)
         init_transformer(self)
+
+    @property
+    def basic_layers(self) -> tuple[SwinStage, ...]:
+        """The stages, typed."""
+        return tuple(cast("Iterable[SwinStage]", self.stages))
 
     def embed_patches(self, x: Tensor) -> Tensor:
         """(B, 3, 112, 112) pixels to the (B, H, W, C) cells of the first stage."""
