@@ -20,7 +20,7 @@ import torch
 
 from crossface.nets import create_model
 from crossface.train.config import parse_config
-from crossface.train.loop import _step
+from crossface.train.loop import step_once
 from crossface.train.memory import keep_freed_memory
 from crossface.train.run import RunFolder, environment
 from crossface.train.setup import prepare
@@ -32,7 +32,9 @@ def bare_loop(config, targets_dim: int, compiled: bool):
     net = net.train().to(memory_format=torch.channels_last)
     forward = torch.compile(net) if compiled else net
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
-    batch = torch.randn(config.batch_size, 3, 112, 112).contiguous(memory_format=torch.channels_last)
+    batch = torch.randn(config.batch_size, 3, 112, 112).contiguous(
+        memory_format=torch.channels_last
+    )
     target = torch.nn.functional.normalize(torch.randn(config.batch_size, targets_dim))
 
     def step() -> None:
@@ -74,7 +76,7 @@ def main() -> None:
         bare = bare_loop(config, session.objective.student.embedding_dim, options.compile)
 
         def our_step() -> None:
-            _step(session, ours, optimizer, next(batches))
+            step_once(session, ours, optimizer, next(batches))
 
         for warm in (bare, our_step):
             for _ in range(3):

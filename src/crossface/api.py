@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from crossface.core.protocols import Embedder
-    from crossface.evaluation.report import Report
-    from crossface.export.onnx import ExportReport
-    from crossface.nets.layers import Backbone
-    from crossface.train.launch import FinishedRun
 
 PathLike = str | Path
 

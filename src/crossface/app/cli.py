@@ -1,4 +1,4 @@
-"""The command line: a table of verbs, one error door, results on stdout, everything else on stderr."""
+"""The command line: a table of verbs and one error door. Results on stdout, the rest on stderr."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import logging
 import os
 import sys
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -31,7 +30,8 @@ COMMANDS = {
 class _InOrder(TyperGroup):
     """Verbs in the order a user says them."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401  # typer's own context
+        """Names of the verbs."""
         return list(COMMANDS)
 
 
@@ -87,10 +87,18 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except ModuleNotFoundError as error:
-        extra = {"torch": "train", "lightning_fabric": "train", "onnx": "export",
-                 "onnxscript": "export", "matplotlib": "plots"}.get(error.name or "")
+        extra = {
+            "torch": "train",
+            "lightning_fabric": "train",
+            "onnx": "export",
+            "onnxscript": "export",
+            "matplotlib": "plots",
+        }.get(error.name or "")
         if extra is None or os.environ.get("CROSSFACE_DEBUG"):
             raise
-        print(f"crossface: {error.name} is not installed; this needs it: "
-              f"pip install 'crossface[{extra}]'", file=sys.stderr)
+        print(
+            f"crossface: {error.name} is not installed; this needs it: "
+            f"pip install 'crossface[{extra}]'",
+            file=sys.stderr,
+        )
         sys.exit(2)

@@ -17,9 +17,13 @@ Seed = Annotated[int | None, typer.Option(help="Seed of everything random.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; never chosen silently.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder [runs/STUDENT-DATE-TIME].")]
 Resume = Annotated[Path | None, typer.Option(help="Run folder to go on with.")]
-JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON ('-': stdout).")]
+JsonOut = Annotated[
+    Path | None, typer.Option("--json", help="Write the result as JSON ('-': stdout).")
+]
 Threads = Annotated[int | None, typer.Option(help="CPU threads [all usable cores].")]
 InputSpecOption = Annotated[
     str | None,
-    typer.Option("--input-spec", help="Preset (arcface) or JSON file, for ONNX files that do not say."),
+    typer.Option(
+        "--input-spec", help="Preset (arcface) or JSON file, for ONNX files that do not say."
+    ),
 ]

@@ -33,7 +33,7 @@ def clopper_pearson(successes: float, trials: float, *, level: float = 0.95) -> 
 
 
 def beta_quantile(share: float, a: float, b: float) -> float:
-    """x with I_x(a, b) = share, by bisection."""
+    """X with I_x(a, b) = share, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2

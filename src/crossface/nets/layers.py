@@ -34,6 +34,7 @@ class Backbone(nn.Module):
     feature_dim: int
     grid_hw: tuple[int, int]
     arch: dict[str, object]
+    is_frozen_teacher: bool = False
 
     def forward_features(self, x: Tensor) -> PixelFeatures:
         """(B, 3, 112, 112) normalised pixels to the last pixel features."""

@@ -68,7 +68,7 @@ def cached_embeddings(
     shape = (len(source), 2, teacher.contract.dim)
     done = _done_so_far(data_file, record_file, shape)
     if done < shape[0]:
-        _fill(teacher, source, data_file, record_file, shape, done, progress)
+        _fill(teacher, source, data_file, record_file, shape, done, show=progress)
     result: HalfArray = np.load(data_file, mmap_mode="r", allow_pickle=False)
     return result
 
@@ -91,18 +91,19 @@ def _fill(
     record_file: Path,
     shape: tuple[int, int, int],
     done: int,
+    *,
     show: bool,
 ) -> None:
     mode = "r+" if done else "w+"
-    store = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-        data_file, mode=mode, dtype=np.float16, shape=shape
-    )
+    store = np.lib.format.open_memmap(data_file, mode=mode, dtype=np.float16, shape=shape)
     with Progress(f"teacher embeddings of {source.name}", shape[0], enabled=show) as progress:
         progress.advance(done)
         for start in range(done, shape[0], _CHUNK):
             stop = min(start + _CHUNK, shape[0])
             crops = np.stack([_read(source, i) for i in range(start, stop)])
-            store[start:stop, 0] = unit_rows(teacher.embed(retarget_crops(crops, teacher.input_spec)))
+            store[start:stop, 0] = unit_rows(
+                teacher.embed(retarget_crops(crops, teacher.input_spec))
+            )
             mirrored = np.ascontiguousarray(crops[:, :, ::-1])
             store[start:stop, 1] = unit_rows(
                 teacher.embed(retarget_crops(mirrored, teacher.input_spec))
@@ -117,7 +118,9 @@ def _read(source: FaceSource, index: int) -> npt.NDArray[np.uint8]:
     try:
         return source.read(index)
     except ImageError as error:
-        raise DataError(f"{source.name}: every training picture must be readable: {error}") from None
+        raise DataError(
+            f"{source.name}: every training picture must be readable: {error}"
+        ) from None
 
 
 def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -105,7 +105,7 @@ def frozen_prefixes(objective: nn.Module) -> tuple[str, ...]:
     """State-dict prefixes of sub-modules that never change and are not saved (teachers)."""
     return tuple(
         f"{name}."
-        for name, module in objective.named_modules()
+        for name, module in objective.named_modules(remove_duplicate=False)
         if getattr(module, "is_frozen_teacher", False)
     )
 

@@ -101,7 +101,9 @@ class BudgetConfig(_Section):
     def _exactly_one(self) -> Self:
         given = [k for k in ("steps", "epochs", "minutes") if getattr(self, k) is not None]
         if len(given) != 1:
-            raise ValueError(f"exactly one of steps, epochs, minutes is needed, got {given or 'none'}")
+            raise ValueError(
+                f"exactly one of steps, epochs, minutes is needed, got {' and '.join(given) or 'none'}"
+            )
         return self
 
 
@@ -140,7 +142,8 @@ def load_config(path: str | Path | None, assignments: list[str], base: dict[str,
     Args:
         path: the TOML file, or None for none.
         assignments: ``"optim.lr=0.05"`` pairs; values are read as TOML, bare words as text.
-        base: values of the command's own options; they win over the file, ``assignments`` over both.
+        base: values of the command's own options; they win over the file, ``assignments`` over
+            both.
 
     Raises:
         ConfigError: unreadable file, unknown key (with the nearest known one), wrong value.
@@ -217,7 +220,8 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401
 
 def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
     for key, value in values.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
+        # A new budget replaces the old one: only one of its keys may be given.
+        if key != "budget" and isinstance(value, dict) and isinstance(into.get(key), dict):
             _merge(into[key], value)
         else:
             into[key] = value
@@ -233,6 +237,8 @@ def _assign(document: dict[str, Any], assignment: str) -> None:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise ConfigError(f"--set {assignment!r}: {part!r} is a value, not a table")
+    if parts[0] == "budget":
+        table.clear()
     table[parts[-1]] = _toml_value(text.strip())
 
 

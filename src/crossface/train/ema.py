@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from crossface.nets.layers import Backbone
 
 
 class WeightAverage:
@@ -20,8 +21,8 @@ class WeightAverage:
         decay: in [0, 1); 0 keeps the newest weights.
     """
 
-    def __init__(self, net: nn.Module, decay: float) -> None:
-        self.net = copy.deepcopy(net).eval().requires_grad_(False)
+    def __init__(self, net: Backbone, decay: float) -> None:
+        self.net: Backbone = copy.deepcopy(net).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
 
@@ -30,7 +31,7 @@ class WeightAverage:
         """Move towards ``net`` after an optimiser step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        mine = [cast(Tensor, p.data) for p in self.net.parameters()]
-        theirs = [cast(Tensor, p.data) for p in net.parameters()]
+        mine = [p.data for p in self.net.parameters()]
+        theirs = [p.data for p in net.parameters()]
         torch._foreach_lerp_(mine, theirs, 1 - decay)
         torch._foreach_copy_(list(self.net.buffers()), list(net.buffers()))

@@ -9,11 +9,11 @@ from typing import Any
 from crossface.core.contract import InputSpec
 from crossface.core.errors import TrainingStopped
 from crossface.core.log import get_logger
-from crossface.nets.checkpoint import model_digest, save_model
+from crossface.nets.checkpoint import make_contract, save_model
 from crossface.train.config import RunConfig, config_json
 from crossface.train.loop import Session, run
 from crossface.train.run import RunFolder, git_commit
-from crossface.train.setup import prepare, student_contract
+from crossface.train.setup import prepare
 from crossface.train.teachers import open_teacher
 
 log = get_logger("train")
@@ -86,6 +86,9 @@ def _save_student(session: Session, summary: dict[str, Any]) -> None:
     if config.teacher is not None:
         teacher = open_teacher(config.teacher.path, input_spec=config.teacher.input_spec, threads=1)
     net = session.average.net
+    space = None
+    if teacher is not None and session.objective.keeps_space:
+        space = teacher.contract.space_id
     training = {
         "config": config_json(config),
         "commit": git_commit(),
@@ -96,7 +99,7 @@ def _save_student(session: Session, summary: dict[str, Any]) -> None:
     save_model(
         net,
         session.folder.best,
-        contract=student_contract(config, teacher, model_digest(net), net.embedding_dim),
+        contract=make_contract(net, InputSpec(), space_id=space),
         input_spec=InputSpec(),
         training=training,
     )

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from crossface.core.errors import Interrupted, TrainingStopped
 from crossface.core.progress import Progress
@@ -61,7 +61,10 @@ def run(session: Session, *, resume: bool = False, show_progress: bool = True) -
         session.folder.drop_metrics_after(session.progressed.step)
     objective, optimizer = session.fabric.setup(session.objective, session.optimizer)
     objective.train()
-    with StopRequest() as stop, Progress("train", session.budget.steps, enabled=show_progress) as bar:
+    with (
+        StopRequest() as stop,
+        Progress("train", session.budget.steps, enabled=show_progress) as bar,
+    ):
         bar.advance(session.progressed.step)
         _steps(session, objective, optimizer, stop, bar)
     _save(session)
@@ -74,17 +77,22 @@ def run(session: Session, *, resume: bool = False, show_progress: bool = True) -
 
 
 def _steps(
-    session: Session, objective: Any, optimizer: Any, stop: StopRequest, bar: Progress  # noqa: ANN401
+    session: Session,
+    objective: nn.Module,
+    optimizer: Any,  # noqa: ANN401  # the engine's wrapper
+    stop: StopRequest,
+    bar: Progress,
 ) -> None:
     state, config = session.progressed, session.config
     tally = _Tally()
     start, start_core = time.monotonic() - state.elapsed_s, time.process_time() - state.core_s
     waited = state.waited_s
     batches = session.loader.batches(start_step=state.step)
+    close = getattr(batches, "close", lambda: None)
     try:
         while not stop.wanted and not session.budget.is_spent(state.step, state.elapsed_s):
             batch = next(batches)
-            losses = _step(session, objective, optimizer, batch)
+            losses = step_once(session, objective, optimizer, batch)
             tally.add(losses)
             state.step += 1
             state.elapsed_s = time.monotonic() - start
@@ -98,13 +106,19 @@ def _steps(
                 _save(session)
             bar.advance(1, tally.note)
     finally:
-        batches.close()
+        close()
     _report(session, tally, bar)
     if not stop.wanted:
         _validate(session)
 
 
-def _step(session: Session, objective: Any, optimizer: Any, batch: Batch) -> dict[str, Tensor]:  # noqa: ANN401
+def step_once(
+    session: Session,
+    objective: nn.Module,
+    optimizer: Any,  # noqa: ANN401
+    batch: Batch,
+) -> dict[str, Tensor]:
+    """One optimiser step; the named losses of the batch."""
     state, optim = session.progressed, session.config.optim
     progress = session.budget.progress(state.step, state.elapsed_s)
     factor = warmup_cosine(

@@ -14,7 +14,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from crossface.core.contract import EmbeddingContract, InputSpec
 from crossface.core.errors import ConfigError
 from crossface.core.log import get_logger
 from crossface.core.protocols import Embedder, FaceSource
@@ -79,7 +78,7 @@ def prepare(config: RunConfig, folder: RunFolder, *, show_progress: bool = True)
         )
     student = make_student(config, teacher)
     objective = make_objective(config, student, teacher, pictures, show_progress=show_progress)
-    student.to(memory_format=torch.channels_last)
+    student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
     loader = TrainLoader(
         pictures.train,
         batch_size=config.batch_size,
@@ -159,7 +158,9 @@ def read_pictures(config: DataConfig, *, show_progress: bool) -> Pictures:
     holdout: FaceSource | None = None
     if config.holdout:
         if labelled:
-            holdout, source = split_identities(source, count=config.holdout, seed=config.holdout_seed)
+            holdout, source = split_identities(
+                source, count=config.holdout, seed=config.holdout_seed
+            )
         else:
             holdout, source = split_by_key(source, count=config.holdout, seed=config.holdout_seed)
     fits = len(source) * _CROP_BYTES <= _IN_MEMORY_LIMIT_BYTES
@@ -233,12 +234,13 @@ def class_centres(teacher: Embedder, pictures: Pictures, *, show_progress: bool)
 
 def make_optimizer(config: RunConfig, objective: Objective) -> torch.optim.Optimizer:
     """The optimiser; no weight decay on norms, biases, slopes, codes and prompts."""
-    decayed, free = [], []
+    decayed: list[Tensor] = []
+    free: list[Tensor] = []
     for _, parameter in objective.named_parameters():
         if parameter.requires_grad:
             (decayed if parameter.ndim >= 2 else free).append(parameter)
     optim = config.optim
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": optim.weight_decay, "peak_lr": optim.lr},
         {"params": free, "weight_decay": 0.0, "peak_lr": optim.lr},
     ]
@@ -246,15 +248,6 @@ def make_optimizer(config: RunConfig, objective: Objective) -> torch.optim.Optim
     if optim.name == "sgd":
         return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=True)
     return torch.optim.AdamW(groups, lr=optim.lr)
-
-
-def student_contract(config: RunConfig, teacher: Embedder | None, digest: str, dim: int) -> EmbeddingContract:
-    """Who the finished student is; trained by regression it lives in the teacher's space."""
-    model_id = f"{config.student.name}-{digest[:8]}"
-    space = teacher.contract.space_id if teacher is not None else f"{model_id}:{digest[:16]}"
-    return EmbeddingContract(
-        model_id=model_id, digest=digest, dim=dim, space_id=space, input_digest=InputSpec().digest
-    )
 
 
 def digest_of(config: RunConfig) -> str:
@@ -269,9 +262,7 @@ def _targets(
     if teacher is None or config.teacher is None:
         return None
     spec: TeacherConfig = config.teacher
-    return make_targets(
-        teacher, pictures.train, view=spec.view, views=spec.views, progress=show
-    )
+    return make_targets(teacher, pictures.train, view=spec.view, views=spec.views, progress=show)
 
 
 def _holdout(pictures: Pictures, teacher: Embedder | None, show: bool) -> Holdout | None:

@@ -27,7 +27,8 @@ class Supervised(Objective):
         super().__init__(student)
         if head is None or classes < 2:
             raise ConfigError(
-                f"training without a teacher needs a [head] and at least 2 identities, got {classes}"
+                "training without a teacher needs a [head] and at least 2 identities, "
+                f"got {classes}"
             )
         try:
             self.head = HEADS.resolve(head.name)(classes, student.embedding_dim, **head.options)

@@ -15,7 +15,7 @@ from crossface.core.errors import ConfigError, ContractMismatch
 from crossface.core.geometry import retarget_crops
 from crossface.core.protocols import Embedder, FaceSource
 from crossface.data.loader import Batch
-from crossface.nets.layers import Backbone
+from crossface.nets.layers import Backbone, PixelFeatures
 from crossface.train.cache import cached_embeddings, unit_rows
 
 Targets = Callable[[Batch], Tensor]
@@ -28,11 +28,10 @@ class FrozenBackbone(Backbone):
         net: the network; its parameters stop requiring gradients.
     """
 
-    is_frozen_teacher = True
-
     def __init__(self, net: Backbone) -> None:
         super().__init__()
         self.net = net.eval().requires_grad_(False)
+        net.is_frozen_teacher = True
         self.embedding_dim = net.embedding_dim
         self.feature_dim = net.feature_dim
         self.grid_hw = net.grid_hw
@@ -42,12 +41,12 @@ class FrozenBackbone(Backbone):
         del mode
         return super().train(False)
 
-    def forward_features(self, x: Tensor):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def forward_features(self, x: Tensor) -> PixelFeatures:
         """Pixel features without a graph."""
         with torch.no_grad():
             return self.net.forward_features(x)
 
-    def embed_features(self, features):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def embed_features(self, features: PixelFeatures) -> Tensor:
         """Embedding without a graph."""
         with torch.no_grad():
             return self.net.embed_features(features)

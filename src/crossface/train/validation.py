@@ -54,7 +54,9 @@ def embed_crops(net: Backbone, crops: npt.NDArray[np.uint8], *, batch: int = 128
     return np.concatenate(rows)
 
 
-def agreement(embeddings: FloatArray, targets: FloatArray, *, pairs: int = 500_000) -> dict[str, float]:
+def agreement(
+    embeddings: FloatArray, targets: FloatArray, *, pairs: int = 500_000
+) -> dict[str, float]:
     """Mean cosine to the teacher, and Spearman's correlation of pair similarities.
 
     Args:

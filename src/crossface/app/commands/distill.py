@@ -10,10 +10,12 @@ import typer
 from crossface.app.options import Device, Epochs, JsonOut, Minutes, Out, Resume, Seed, Set, Steps
 
 
-def command(
+def command(  # noqa: PLR0913, PLR0917  # a command's options
     config: Annotated[Path | None, typer.Argument(help="TOML configuration.")] = None,
     data: Annotated[str | None, typer.Option(help="Crops: directory, zip, .rec, drawn:...")] = None,
-    teacher: Annotated[str | None, typer.Option(help="ONNX file, safetensors or run folder.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="ONNX file, safetensors or run folder.")
+    ] = None,
     features: Annotated[
         str | None, typer.Option(help="Our network whose pixel features are used (cadfr).")
     ] = None,
@@ -27,7 +29,9 @@ def command(
     assignments: Set = None,
     out: Out = None,
     resume: Resume = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Resolve and check, then stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Resolve and check, then stop.")
+    ] = False,
     json_out: JsonOut = None,
 ) -> None:
     """Distil a teacher into a student; labels are optional."""
@@ -50,4 +54,6 @@ def command(
         base["seed"] = seed
     if device is not None:
         base["device"] = device
-    run_verb(config, assignments or [], base, out=out, resume=resume, dry_run=dry_run, json_out=json_out)
+    run_verb(
+        config, assignments or [], base, out=out, resume=resume, dry_run=dry_run, json_out=json_out
+    )

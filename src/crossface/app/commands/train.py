@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from crossface.app.options import JsonOut, Minutes, Out, Resume, Seed, Set, Steps, Epochs, Device
+from crossface.app.options import Device, Epochs, JsonOut, Minutes, Out, Resume, Seed, Set, Steps
 
 
-def command(
+def command(  # noqa: PLR0913, PLR0917  # a command's options
     config: Annotated[Path | None, typer.Argument(help="TOML configuration.")] = None,
-    data: Annotated[str | None, typer.Option(help="Labelled crops: directory, zip, .rec, drawn:...")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Labelled crops: directory, zip, .rec, drawn:...")
+    ] = None,
     student: Annotated[str | None, typer.Option(help="Network (crossface models).")] = None,
     head: Annotated[str | None, typer.Option(help="Margin head: cosface, arcface.")] = None,
     steps: Steps = None,
@@ -23,7 +25,9 @@ def command(
     assignments: Set = None,
     out: Out = None,
     resume: Resume = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Resolve and check, then stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Resolve and check, then stop.")
+    ] = False,
     json_out: JsonOut = None,
 ) -> None:
     """Train a network from labelled pictures with a margin head."""
@@ -40,4 +44,6 @@ def command(
         base["seed"] = seed
     if device is not None:
         base["device"] = device
-    run_verb(config, assignments or [], base, out=out, resume=resume, dry_run=dry_run, json_out=json_out)
+    run_verb(
+        config, assignments or [], base, out=out, resume=resume, dry_run=dry_run, json_out=json_out
+    )

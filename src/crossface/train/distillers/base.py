@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from crossface.nets.layers import Backbone, PixelFeatures
+
+StudentForward = Callable[[Tensor], "tuple[Tensor, PixelFeatures] | Tensor"]
 
 
 class Signals(NamedTuple):
@@ -49,8 +51,12 @@ class Objective(nn.Module):
 
     ``forward`` returns named scalar losses; "loss" is the one that is minimised, the others are
     logged. ``progress`` (share of the budget used) is set by the loop before every step.
+
+    Class attributes: ``keeps_space`` says whether the student ends in the teacher's embedding
+    space; the ``needs_*`` say what must be given.
     """
 
+    keeps_space: bool = True
     needs_labels: bool = False
     needs_features: bool = False
     needs_student_features: bool = False
@@ -60,7 +66,9 @@ class Objective(nn.Module):
         self.student = student
         self.progress = 0.0
         # The loop may put a compiled version here; the module itself stays plain.
-        self.run_student = student.forward_both if self.needs_student_features else student.forward
+        self.run_student: StudentForward = (
+            student.forward_both if self.needs_student_features else student.forward
+        )
 
     @classmethod
     def wants_labels(cls, options: Mapping[str, object]) -> bool:

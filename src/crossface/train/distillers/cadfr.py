@@ -22,6 +22,7 @@ from crossface.losses.embedding import cosine_distance_loss
 from crossface.losses.margin import CosFace, additive_margin_logits, cosine_logits
 from crossface.nets.layers import PixelFeatures
 from crossface.nets.prompt import PromptedSwin
+from crossface.nets.swin import Swin
 from crossface.nets.urfm import MappedPair, UnifiedReceptiveFields, collapse_monitors
 from crossface.train.distillers.base import Context, Objective, Signals
 
@@ -63,7 +64,7 @@ class CadfrDistiller(Objective):
     needs_features = True
     needs_student_features = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # every reading is a named option
         self,
         context: Context,
         *,
@@ -119,7 +120,7 @@ class CadfrDistiller(Objective):
         weights = [-1.0 if w is None else w for w in (attention_weight, feature_weight)]
         self.register_buffer("weights", torch.tensor(weights))
         self.weights: Tensor
-        self._monitors: dict[str, float] = {}
+        self._newest: MappedPair | None = None
 
     def forward(self, signals: Signals) -> dict[str, Tensor]:
         """Losses of one batch; the targets are the original teacher's embeddings."""
@@ -142,7 +143,9 @@ class CadfrDistiller(Objective):
             )
             total = total + ramp * mapped
         elif prompted is not None:
-            losses["taught"] = cosine_distance_loss(embedding.float(), F.normalize(prompted.float()))
+            losses["taught"] = cosine_distance_loss(
+                embedding.float(), F.normalize(prompted.float())
+            )
             total = total + ramp * losses["taught"]
         return {"loss": total, **losses}
 
@@ -175,13 +178,11 @@ class CadfrDistiller(Objective):
         losses["attention"] = attention_loss(pair.attention_student, pair.attention_teacher)
         losses["feature"] = feature_loss(pair.out_student, pair.out_teacher)
         if self.anchor is not None:
-            sides = [self.anchor(out.mean(dim=1)).float() for out in (pair.out_teacher, pair.out_student)]
-            losses["anchor"] = sum(
-                (cosine_distance_loss(side, targets) for side in sides), torch.zeros(())
-            )
+            pooled = torch.cat([pair.out_teacher.mean(dim=1), pair.out_student.mean(dim=1)])
+            regressed = self.anchor(pooled).float()
+            losses["anchor"] = 2 * cosine_distance_loss(regressed, torch.cat([targets, targets]))
         self._set_weights(losses)
-        with torch.no_grad():
-            self._monitors = collapse_monitors(pair)
+        self._newest = MappedPair(*(tensor.detach() for tensor in pair))
 
     @torch.no_grad()
     def _set_weights(self, losses: dict[str, Tensor]) -> None:
@@ -192,11 +193,11 @@ class CadfrDistiller(Objective):
 
     def monitors(self) -> dict[str, float]:
         """Collapse monitors of the newest batch (methods R9), and the weights in force."""
-        figures = {f"urfm_{name}": value for name, value in self._monitors.items()}
-        if self.urfm is not None:
-            figures |= {"weight_attention": float(self.weights[0])}
-            figures |= {"weight_feature": float(self.weights[1])}
-        return figures
+        if self._newest is None:
+            return {}
+        figures = {f"urfm_{k}": v for k, v in collapse_monitors(self._newest).items()}
+        attention, feature = self.weights.tolist()
+        return figures | {"weight_attention": attention, "weight_feature": feature}
 
 
 class _Supervision(nn.Module):
@@ -223,9 +224,9 @@ class _Supervision(nn.Module):
         return F.cross_entropy(logits, labels, ignore_index=-1)
 
 
-def _bare_swin(teacher: nn.Module) -> nn.Module:
+def _bare_swin(teacher: nn.Module) -> Swin:
     net = getattr(teacher, "net", teacher)
-    if not hasattr(net, "stages"):
+    if not isinstance(net, Swin):
         raise ConfigError(
             f"prompts (apt) go into a Swin of ours, the feature teacher is {type(net).__name__}; "
             "use distiller.options.apt = false"

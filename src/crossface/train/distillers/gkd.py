@@ -76,6 +76,7 @@ class GkdDistiller(Objective):
             temperature=temperature,
             group=group,
         )
+        self.keeps_space = centres == "teacher"
         self.ce_weight = ce_weight
         self.ramp_fraction = ramp_fraction
 

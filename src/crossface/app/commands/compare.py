@@ -1,0 +1,7 @@
+"""``crossface compare``."""
+
+from __future__ import annotations
+
+
+def command() -> None:
+    """Comes with the next commit."""
