@@ -17,7 +17,7 @@ from crossface.core.errors import DataError
 
 Value = list["Value"] | tuple["Value", ...] | bytes | str | int | bool
 
-MAX_STEPS = 20_000_000
+MAX_STEPS = 4_000_000
 MAX_DIGITS = 20
 
 _REFUSED = {

@@ -29,6 +29,7 @@ _HEADER = struct.Struct("<IfQQ")
 _LENGTH_MASK = (1 << 29) - 1
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _MAX_LABELS = 1024
+_HEAD_BYTES = _HEADER.size + 4 * _MAX_LABELS
 
 
 class Record(NamedTuple):
@@ -129,10 +130,10 @@ class RecordIO(StoredFaces):
             total += length
             if start + length > len(self._bytes) or total > DEFAULT_LIMITS.max_bytes:
                 raise self._bad(offset, f"{length} bytes are announced, the file ends or a limit")
-            if head_only:
-                length = min(length, _HEADER.size + 4 * _MAX_LABELS)
+            if head_only and kind == _WHOLE:
+                return self._bytes[start : start + min(length, _HEAD_BYTES)]
             parts.append(self._bytes[start : start + length])
-            if head_only or kind in (_WHOLE, _LAST):
+            if kind in (_WHOLE, _LAST):
                 return _MAGIC_BYTES.join(parts)
             position = start + length + (-length % 4)
 
