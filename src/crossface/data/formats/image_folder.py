@@ -9,6 +9,7 @@ from pathlib import Path
 from crossface.core.errors import DataError
 from crossface.core.images import read_bytes
 from crossface.data.formats.pictures import (
+    HASH_LIMIT_BYTES,
     INDEX_NAME,
     Labels,
     StoredFaces,
@@ -19,8 +20,6 @@ from crossface.data.formats.pictures import (
     key_of,
     keys_of,
 )
-
-HASH_LIMIT_BYTES = 4 * 2**30
 
 
 class ImageFolder(StoredFaces):

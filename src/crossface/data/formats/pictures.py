@@ -8,10 +8,11 @@ import io
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from crossface.core.errors import DataError, ImageError
+from crossface.core.files import sha256_file
 from crossface.core.images import SUFFIXES, decode_image
 from crossface.core.types import UInt8Image
 
@@ -19,6 +20,8 @@ Labels = Literal["auto", "none"]
 
 CROP_HW = (112, 112)
 INDEX_NAME = "index.csv"
+HASH_LIMIT_BYTES = 4 * 2**30
+"""Above this size a digest is made of sizes and times, not of bytes."""
 
 
 class StoredFaces(ABC):
@@ -65,7 +68,7 @@ class StoredFaces(ABC):
         Raises:
             ImageError: naming the set and the picture.
         """
-        return decode_image(self.encoded(index), name=f"{self._name}: {self._keys[index]}")
+        return decode_image(self.encoded(index), name=f"{self._name}: {self.key(index)}")
 
     def read(self, index: int) -> UInt8Image:
         """(112, 112, 3) uint8 RGB.
@@ -77,7 +80,7 @@ class StoredFaces(ABC):
         if picture.shape[:2] != CROP_HW:
             height, width = picture.shape[:2]
             raise ImageError(
-                f"{self._name}: {self._keys[index]}: expected an aligned 112x112 crop, "
+                f"{self._name}: {self.key(index)}: expected an aligned 112x112 crop, "
                 f"got {width}x{height}"
             )
         return picture
@@ -148,4 +151,18 @@ def entries_digest(entries: Iterable[tuple[str, int, int]]) -> str:
     digest = hashlib.sha256()
     for key, size, crc in sorted(entries):
         digest.update(f"{key}\x1f{size}\x1f{crc:08x}\x1e".encode())
+    return digest.hexdigest()
+
+
+def files_digest(*paths: Path) -> str:
+    """Hex sha256 of the bytes of files, in order.
+
+    Above ``HASH_LIMIT_BYTES`` a file's size and time of change stand in for its bytes.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        stat = path.stat()
+        large = stat.st_size > HASH_LIMIT_BYTES
+        part = f"{stat.st_size} {stat.st_mtime_ns}" if large else sha256_file(path)
+        digest.update(f"{part}\x1e".encode())
     return digest.hexdigest()
