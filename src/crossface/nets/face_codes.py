@@ -104,7 +104,7 @@ class FaceCoder:
         """(rows * columns,) float64 distance of each cell from the anchor, in centre cells."""
         cells = _cell_centres(grid_hw, self.side)
         anchor = self.anchor_cell()[None]
-        total = torch.linalg.vector_norm(cells - anchor, dim=1)
+        total: Tensor = torch.linalg.vector_norm(cells - anchor, dim=1)
         if self.face_distance in {"relative", "both"}:
             total = total + self.gamma * self._relative(cells, anchor)
         if self.face_distance in {"saliency", "both"}:

@@ -55,9 +55,10 @@ class PromptedSwin(Backbone):
         )
         for stage_at, stage in enumerate(swin.basic_layers):
             for block_at, block in enumerate(stage.typed_blocks):
-                self.register_buffer(
-                    _mask_name(stage_at, block_at), block.plan.mask(prompts), persistent=False
-                )
+                mask = block.plan.mask(prompts)
+                if mask is not None:
+                    mask = mask.to(swin.norm.weight.device)
+                self.register_buffer(_mask_name(stage_at, block_at), mask, persistent=False)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of everything but the backbone, which stays in eval mode."""

@@ -40,7 +40,10 @@ class SwinBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, 4 * dim)
         self.drop_path = DropPath(drop_path)
-        self.register_buffer("mask", plan.mask(), persistent=False)
+        mask = plan.mask()
+        if mask is not None:
+            mask = mask.to(self.norm1.weight.device)
+        self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same shape."""
