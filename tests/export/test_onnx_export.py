@@ -14,6 +14,7 @@ from crossface.core.contract import InputSpec
 from crossface.core.errors import MissingExtra, ParityError, WeightsError
 from crossface.export import onnx as export_module
 from crossface.export.onnx import export_onnx
+from crossface.export.rewrite import replace_prelu
 from crossface.nets import create_model
 from crossface.nets.checkpoint import LoadedModel, make_contract
 from crossface.nets.layers import Backbone, map_to_tokens, tokens_to_map
@@ -43,6 +44,8 @@ class TinyNet(Backbone):
 def settle(net):
     """Give the batch norms the statistics of the crops, so that embeddings have a usual size."""
     for layer in net.modules():
+        if isinstance(layer, nn.PReLU):
+            nn.init.uniform_(layer.weight, -0.5, 1.5)
         if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
             layer.momentum = None
     pixels = torch.from_numpy(CROPS).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -85,9 +88,51 @@ def test_mobilefacenet_export_gives_its_embeddings_at_batch_one_and_sixteen(mobi
     mobile.raise_if_different(1e-4)
 
 
-def test_batch_norms_are_folded_away(mobile):
+def test_batch_norms_and_slow_prelus_are_gone(mobile):
     kinds = {node.op_type for node in onnx.load(mobile.path).graph.node}
-    assert "BatchNormalization" not in kinds
+    assert not kinds & {"BatchNormalization", "PRelu"}
+
+
+def one_prelu(slope_is_stored):
+    """A graph of one PRelu over (batch, 3, 2, 2) with slopes below 0, in 0..1 and above 1."""
+    slope = np.array([-0.5, 0.3, 1.7], dtype=np.float32).reshape(3, 1, 1)
+    tensor = onnx.numpy_helper.from_array(slope, "slope")
+    floats = onnx.TensorProto.FLOAT
+    inputs = [onnx.helper.make_tensor_value_info("x", floats, ["batch", 3, 2, 2])]
+    if not slope_is_stored:
+        inputs.append(onnx.helper.make_tensor_value_info("slope", floats, [3, 1, 1]))
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("PRelu", ["x", "slope"], ["y"])],
+        "one",
+        inputs,
+        [onnx.helper.make_tensor_value_info("y", floats, ["batch", 3, 2, 2])],
+        [tensor] if slope_is_stored else [],
+    )
+    opset = [onnx.helper.make_opsetid("", 18)]
+    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+
+
+def test_prelu_is_replaced_by_operators_that_give_the_same_numbers():
+    proto = one_prelu(slope_is_stored=True)
+    assert replace_prelu(proto) == 1
+    onnx.checker.check_model(proto, full_check=True)
+    x = np.random.default_rng(0).standard_normal((5, 3, 2, 2)).astype(np.float32)
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (got,) = session.run(None, {"x": x})
+    expected = x.copy()
+    for channel, slope in enumerate((-0.5, 0.3, 1.7)):
+        part = expected[:, channel]
+        part[part < 0] *= slope
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_prelu_with_a_slope_that_is_computed_stays():
+    proto = one_prelu(slope_is_stored=False)
+    before = proto.SerializeToString()
+    assert replace_prelu(proto) == 0
+    assert proto.SerializeToString() == before
 
 
 def test_graph_has_one_named_input_and_output_and_any_batch(exported):

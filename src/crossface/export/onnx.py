@@ -21,6 +21,7 @@ from crossface.core.files import atomic_path
 from crossface.core.types import UInt8Batch
 from crossface.export.card import card_json
 from crossface.export.parity import ParityReport, measure_parity
+from crossface.export.rewrite import replace_prelu
 from crossface.pipeline.runtimes.onnx_runtime import CONTRACT_KEY, INPUT_SPEC_KEY, OnnxEmbedder
 from crossface.pipeline.runtimes.torch_runtime import TorchEmbedder
 
@@ -90,8 +91,9 @@ def export_onnx(
     """Write a network as ONNX, compare it with the original, and keep it only if they agree.
 
     The graph takes ``input`` (batch, 3, H, W) float32 normalised pixels and gives ``embedding``
-    (batch, D) float32, not normalised. Batch norms are folded into the layers before them. Its
-    metadata carries the InputSpec, a contract in the original's space, and the training card.
+    (batch, D) float32, not normalised. Batch norms are folded into the layers before them and
+    PReLUs are written in faster operators. The metadata carries the InputSpec, a contract in the
+    original's space, and the training card.
 
     Args:
         model: a file written by ``save_model``, or what ``load_model`` gave.
@@ -140,6 +142,7 @@ def _build(loaded: LoadedModel, opset: int) -> tuple[Any, EmbeddingContract]:
     """The ONNX model with its metadata, and its contract."""
     proto = _trace(loaded, opset)
     _strip(proto)
+    replace_prelu(proto)
     weights = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
     contract = loaded.contract.model_copy(update={"digest": weights})
     for key, text in (

@@ -63,7 +63,7 @@ class TorchEmbedder:
         self._contract = loaded.contract
         self._input_spec = loaded.input_spec
         self._net = (net or loaded.net).eval().requires_grad_(False)
-        self._net.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+        self._net.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def contract(self) -> EmbeddingContract:
