@@ -84,7 +84,7 @@ def mouth(who: Identity, how: Nuisance) -> Mouth:
     notch = 0.35 * who.cupid_bow * (np.exp(-((_T / 0.16) ** 2)) - 0.6 * np.exp(-((_T / 0.4) ** 2)))
     top = middle - who.upper_lip * thin * (_ARCH**0.8 - notch * _ARCH)
     parted = 0.26 * how.mouth_open + 0.05 * max(0.0, how.smile - 0.35)
-    inner_top = middle - 0.25 * parted * _ARCH + 0.012 * np.cos(3 * np.pi * _T) * _ARCH
+    inner_top = middle - 0.25 * parted * _ARCH + 0.01 * np.cos(3 * np.pi * _T) * _ARCH
     inner_bottom = inner_top + parted * _ARCH
     bottom = inner_bottom + who.lower_lip * thin * _ARCH**0.7
     return Mouth(*(np.column_stack([x, y]) for y in (top, inner_top, inner_bottom, bottom)))

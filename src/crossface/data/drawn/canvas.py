@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -50,6 +51,12 @@ class Canvas:
             self.pixels, list(points), False, _scalar(colour), width, cv2.LINE_AA, _SHIFT
         )
 
+    def dots(self, centres_px: Float64Array, radius_px: float, colour: Colour) -> None:
+        """Draw filled circles at (N, 2) centres."""
+        radius = max(1, round(radius_px * OVERSAMPLE * (1 << _SHIFT)))
+        for x, y in _fixed(centres_px, OVERSAMPLE).tolist():
+            cv2.circle(self.pixels, (x, y), radius, _scalar(colour), -1, cv2.LINE_AA, _SHIFT)
+
     def multiply(self, factor: npt.NDArray[np.float32]) -> None:
         """Multiply by a picture-sized (H, W, 3) map with values in 0..2."""
         height, width = self.pixels.shape[:2]
@@ -83,10 +90,10 @@ class Mask:
         )
 
     def soft(self, sigma_px: float) -> npt.NDArray[np.float32]:
-        """(H, W, 1) float32 in 0..1, blurred."""
+        """(H, W) float32 in 0..1, blurred."""
         reach = 2 * max(1, round(1.6 * sigma_px)) + 1
         blurred = cv2.GaussianBlur(self.map, (reach, reach), sigma_px)
-        result: npt.NDArray[np.float32] = np.float32(1 / 255) * blurred[:, :, None]
+        result: npt.NDArray[np.float32] = blurred * np.float32(1 / 255)
         return result
 
 
@@ -96,5 +103,10 @@ def _scalar(colour: Colour) -> tuple[float, float, float]:
 
 def ellipse(centre: Float64Array, radii: tuple[float, float], *, count: int = 20) -> Float64Array:
     """(count, 2) points of an axis-parallel ellipse."""
+    return centre + _circle(count) * radii
+
+
+@lru_cache(maxsize=32)
+def _circle(count: int) -> Float64Array:
     turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    return centre + np.column_stack([radii[0] * np.cos(turn), radii[1] * np.sin(turn)])
+    return np.column_stack([np.cos(turn), np.sin(turn)])

@@ -24,8 +24,8 @@ from crossface.data.drawn.paint_skin import (
     paint_head,
     paint_marks,
     paint_neck,
-    relief,
 )
+from crossface.data.drawn.relief import relief
 from crossface.data.drawn.scene import Scene
 
 SIZE_LIMITS = (64, 448)
@@ -78,7 +78,7 @@ def draw_face(who: Identity, how: Nuisance, *, size: int = 192) -> DrawnPicture:
             f"size must be an even number in {SIZE_LIMITS[0]}..{SIZE_LIMITS[1]}, got {size}"
         )
     scene = Scene.of(who, how, size)
-    image = degrade(tone(_paint(scene), how), how)
+    image = degrade(tone(_paint(scene), scene), how)
     box, kps_px = truth(scene)
     pose = Pose(how.yaw_deg, how.pitch_deg, how.roll_deg)
     return DrawnPicture(image, box, kps_px, pose, who.skin_tone, who, how)
@@ -88,7 +88,6 @@ def truth(scene: Scene) -> tuple[Box, FloatArray]:
     """Box and (5, 2) landmarks of a scene, without painting it."""
     kps_px = scene.in_space(landmarks(scene.who, scene.how, scene.head)).astype(np.float32)
     rim = np.vstack([scene.in_space(scene.head.ring(share)) for share in (1.0, 0.8)])
-    rim = rim[::1]
     low, high = rim.min(axis=0), rim.max(axis=0)
     low, high = np.clip(low, 0, scene.size), np.clip(high, 0, scene.size)
     return Box(float(low[0]), float(low[1]), float(high[0]), float(high[1])), kps_px

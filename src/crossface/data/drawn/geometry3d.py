@@ -55,14 +55,17 @@ class Head:
         spokes = self.outline - _CENTRE
         angles = np.arctan2(spokes[:, 0], -spokes[:, 1])
         order = np.argsort(angles)
-        self._angles = angles[order]
-        self._radii = np.hypot(spokes[:, 0], spokes[:, 1])[order]
+        lengths = np.hypot(spokes[:, 0], spokes[:, 1])[order]
+        angles = angles[order]
+        turn = 2 * np.pi
+        self._angles = np.hstack([angles[-1] - turn, angles, angles[0] + turn])
+        self._radii = np.hstack([lengths[-1], lengths, lengths[0]])
 
     def lift(self, points: Float64Array, raise_z: float = 0.0) -> Float64Array:
         """(N, 2) frontal points put onto the surface, ``raise_z`` above it: (N, 3)."""
         spokes = points - _CENTRE
         angle = np.arctan2(spokes[:, 0], -spokes[:, 1])
-        radius = np.interp(angle, self._angles, self._radii, period=2 * np.pi)
+        radius = np.interp(angle, self._angles, self._radii)
         share = np.minimum(np.hypot(spokes[:, 0], spokes[:, 1]) / radius, 1.0)
         return np.column_stack([points, self._height(share) + raise_z])
 
@@ -98,21 +101,16 @@ def _outline(who: Identity) -> Float64Array:
     top, jaw = who.skull_height, who.jaw_width
     middle = 0.55 * who.cheek_width + 0.45 * jaw - 0.05 * who.cheek_hollow + 0.03
     right = [
-        (0.56 * who.forehead_width, -0.93 * top),
-        (0.9 * who.forehead_width, -0.66 * top),
-        (1.02 * who.forehead_width, -0.4),
+        (0.56 * who.forehead_width, -0.94 * top),
+        (0.92 * who.forehead_width, -0.68 * top),
+        (1.02 * who.forehead_width, -0.35),
         (who.cheek_width, 0.22),
         (middle, 0.5 * (0.22 + who.jaw_y) + 0.05),
         (jaw, who.jaw_y),
-        (0.5 * (jaw + who.chin_width), 0.45 * who.jaw_y + 0.55 * who.chin_y - 0.02),
+        (who.chin_width, who.chin_y - 0.13),
     ]
     left = [(-x, y) for x, y in reversed(right)]
-    chin = [(who.chin_width * 0.12, who.chin_y)]
-    controls = np.array([(0.0, -top), *right, *chin, *left])
-    controls[8, 0] = 0.0
-    broad = np.clip(who.chin_width / 0.36, 0.6, 1.5)
-    controls[[7, 9], 0] *= 0.8 + 0.2 * broad
-    return _CURVE @ controls
+    return _CURVE @ np.array([(0.0, -top), *right, (0.0, who.chin_y), *left])
 
 
 @dataclass(frozen=True, slots=True)

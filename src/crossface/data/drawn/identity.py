@@ -110,27 +110,27 @@ class Identity:
         skin_tone: 0 the lightest to 1 the darkest skin (melanin).
         undertone: -1 rosy to 1 olive.
         ruddiness: redness of cheeks and nose, 0 to 1.
-        freckles: freckles begin above 0.75.
+        freckles: freckles begin above 0.8.
         beard_style: index into ``BEARD_STYLES``.
         beard_density: 0 thin to 1 dense.
         age: lines begin above 0.5.
         mole_x: horizontal place of the first mole.
         mole_y: vertical place of the first mole.
-        moles: moles begin above 0.4.
+        moles: moles begin above 0.5.
     """
 
     skull_height: float = _normal(1.62, 0.07)
-    forehead_width: float = _normal(0.92, 0.045)
+    forehead_width: float = _normal(0.95, 0.04)
     cheek_width: float = _normal(1.0, 0.05)
-    jaw_width: float = _normal(0.79, 0.075)
+    jaw_width: float = _normal(0.8, 0.07)
     jaw_y: float = _normal(0.98, 0.09)
-    chin_width: float = _normal(0.36, 0.075)
+    chin_width: float = _normal(0.42, 0.08)
     chin_y: float = _normal(1.62, 0.1)
     face_depth: float = _normal(1.08, 0.07)
     cheek_hollow: float = _uniform(0.0, 1.0)
     eye_spacing: float = _normal(0.45, 0.034)
     eye_width: float = _normal(0.205, 0.021)
-    eye_open: float = _normal(0.083, 0.019)
+    eye_open: float = _normal(0.09, 0.019)
     eye_tilt: float = _normal(0.06, 0.085)
     eye_skew: float = _normal(0.0, 0.2)
     eye_socket: float = _uniform(0.1, 1.0)
@@ -143,7 +143,7 @@ class Identity:
     brow_y: float = _normal(0.31, 0.05)
     brow_thickness: float = _normal(0.046, 0.016)
     brow_arch: float = _normal(0.06, 0.035)
-    brow_tilt: float = _normal(0.06, 0.09)
+    brow_tilt: float = _normal(0.02, 0.08)
     brow_length: float = _normal(0.285, 0.032)
     brow_gap: float = _normal(0.165, 0.035)
     brow_dark: float = _uniform(0.2, 1.0)
@@ -159,7 +159,7 @@ class Identity:
     upper_lip: float = _normal(0.085, 0.026)
     lower_lip: float = _normal(0.115, 0.03)
     cupid_bow: float = _uniform(0.0, 1.0)
-    mouth_curve: float = _normal(0.0, 0.035)
+    mouth_curve: float = _normal(0.02, 0.03)
     lip_red: float = _uniform(0.1, 1.0)
     ear_size: float = _normal(0.29, 0.035)
     ear_out: float = _normal(0.13, 0.035)
@@ -201,7 +201,7 @@ _FOLLOWS = (
     ("iris_hue", "skin_tone", -0.6),
     ("hair_curl", "skin_tone", 0.4),
     ("brow_thickness", "jaw_width", 0.35),
-    ("beard_style", "jaw_width", 0.55),
+    ("beard_style", "jaw_width", 0.6),
     ("hair_style", "jaw_width", -0.45),
     ("lashes", "jaw_width", -0.4),
     ("upper_lip", "skin_tone", 0.3),

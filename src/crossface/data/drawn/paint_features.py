@@ -31,7 +31,7 @@ def _paint_eye(canvas: Canvas, scene: Scene, eye: Eye, side: int) -> None:
     who = scene.who
     upper, lower = scene.on_face(eye.upper), scene.on_face(eye.lower)
     almond = np.vstack([upper, lower[::-1][1:-1]])
-    canvas.fill(almond, _WHITE * 0.96)
+    canvas.fill(almond, mix(_WHITE * 0.93, scene.skin, 0.08 + 0.1 * who.skin_tone))
     for radius, colour in _iris_rings(scene):
         disc = scene.on_face(ellipse(eye.iris, (radius, radius)))
         inside = _intersect(disc, almond)

@@ -13,6 +13,7 @@ from crossface.data.drawn.scene import Scene
 
 _HANGING = {"bob", "long", "curtains"}
 _X = np.linspace(-1.0, 1.0, 17)
+_STEPS = np.linspace(0.0, 0.97, 8)
 
 
 def style_of(scene: Scene) -> str:
@@ -48,9 +49,9 @@ def paint_cap(canvas: Canvas, scene: Scene) -> None:
         return
     grow, colour = _cap_shape(scene, style)
     cut = {"bob": 0.75, "long": 0.8, "curtains": 0.8, "curly": 0.3}.get(style, 0.12)
-    rings = [*scene.head.back_rings(grow), scene.head.ring(1.0, grow), scene.head.ring(0.9, grow)]
-    for number, ring in enumerate(rings):
-        ring[:, 1] = np.minimum(ring[:, 1], cut - (0.0 if number < 3 else 0.1))
+    rings = _grown(scene, grow, cut)
+    for ring in rings:
+        ring[:, 1] = np.minimum(ring[:, 1], cut)
         if style == "curly":
             ring = _bumpy(ring, scene)
         if style == "quiff":
@@ -63,6 +64,18 @@ def paint_cap(canvas: Canvas, scene: Scene) -> None:
     canvas.fill(face, scene.skin)
     if style == "buzz":
         canvas.line(face[: len(_X)], mix(colour, scene.skin, 0.5), scene.px(0.05))
+
+
+def _grown(scene: Scene, grow: float, cut: float) -> list[Float64Array]:
+    """Rings of the skull with hair on it, full at the top and tapering to the cut."""
+    head = scene.head
+    bare = [*head.back_rings(), head.ring(1.0), head.ring(0.9)]
+    full = [*head.back_rings(grow), head.ring(1.0, grow), head.ring(0.9, grow)]
+    rings = []
+    for low, high in zip(bare, full, strict=True):
+        share = np.clip((cut + 0.12 - low[:, 1:2]) / 0.55, 0.0, 1.0) ** 0.6
+        rings.append(low + share * (high - low))
+    return rings
 
 
 def _cap_shape(scene: Scene, style: str) -> tuple[float, Float64Array]:
@@ -81,18 +94,26 @@ def _bumpy(ring: Float64Array, scene: Scene) -> Float64Array:
 
 
 def _strands(canvas: Canvas, scene: Scene, grow: float, colour: Float64Array) -> None:
-    """Lines from the parting outwards, lighter and darker in turn."""
-    start = np.array([0.45 * scene.who.hair_part, -0.95 * scene.who.skull_height, 0.55])
-    outer = scene.head.ring(1.0, grow)
-    outer = outer[outer[:, 1] < 0.0]
-    steps = np.array([0.15, 0.5, 0.8, 0.98])[None, :, None]
-    bulge = np.array([0.1, 0.3, 0.2, 0.0])[None, :, None] * np.array([0.0, -0.25, 0.6])
-    paths = start + steps * (outer[:, None] - start) + bulge
-    if scene.who.hair_curl > 0.6:
-        paths[:, :, 0] += 0.04 * np.sin(np.arange(4) * 2.2)
+    """Lines from the hairline up and back, lighter and darker in turn."""
+    outer = scene.head.ring(1.0, 0.6 * grow)
+    outer = outer[outer[:, 1] < -0.5]
+    outer = outer[np.argsort(outer[:, 0])]
+    front = hairline(scene, style_of(scene))
+    front = front + (0.22 * scene.who.hair_part * (1 - _X**2))[:, None] * (1, 0)
+    place = np.linspace(-1, 1, len(outer))
+    start = np.column_stack([np.interp(place, _X, front[:, 0]), np.interp(place, _X, front[:, 1])])
+    start = scene.head.lift(start, 0.02)
+    steps = _STEPS[None, :, None]
+    bulge = 3.6 * steps * (1 - steps) * np.array([0.0, -0.12, 0.25])
+    paths = start[:, None] + steps * (outer - start)[:, None] + bulge
+    if scene.who.hair_curl > 0.5:
+        wave = 0.06 * (scene.who.hair_curl - 0.5) * np.sin(12 * _STEPS)
+        paths[:, :, 0] += 2 * wave
     flat = scene.in_space(paths.reshape(-1, 3)).reshape(*paths.shape[:2], 2)
-    canvas.lines(flat[::2], np.clip(colour * 1.22 + 8, 0, 255), scene.px(0.02))
-    canvas.lines(flat[1::2], colour * 0.74, scene.px(0.03))
+    rows = np.arange(len(flat))
+    light, dark = flat[rows * 7 % 5 < 2], flat[rows * 7 % 5 == 3]
+    canvas.lines(light, np.clip(colour * 1.14 + 5, 0, 255), scene.px(0.022))
+    canvas.lines(dark, colour * 0.82, scene.px(0.03))
 
 
 def hairline(scene: Scene, style: str) -> Float64Array:
