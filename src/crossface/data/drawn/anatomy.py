@@ -48,7 +48,8 @@ def eye(who: Identity, how: Nuisance, side: int) -> Eye:
     look = np.array([0.07 * how.gaze_x, 0.028 * how.gaze_y])
     iris = np.array([side * who.eye_spacing, -0.12 * who.eye_open]) + look
     centre = np.array([side * who.eye_spacing, 0.0])
-    return Eye(*(np.column_stack([x, y]) for y in (upper, lower, crease)), centre, iris)
+    curves = [np.column_stack([x, y]) for y in (upper, lower, crease)]
+    return Eye(curves[0], curves[1], curves[2], centre, iris)
 
 
 def brow(who: Identity, how: Nuisance, side: int) -> Float64Array:

@@ -47,9 +47,7 @@ class Canvas:
         """Draw (N, K, 2) polylines of one colour."""
         points = _fixed(bundle_px, OVERSAMPLE)
         width = max(1, round(width_px * OVERSAMPLE))
-        cv2.polylines(
-            self.pixels, list(points), False, _scalar(colour), width, cv2.LINE_AA, _SHIFT
-        )
+        cv2.polylines(self.pixels, list(points), False, _scalar(colour), width, cv2.LINE_AA, _SHIFT)
 
     def dots(self, centres_px: Float64Array, radius_px: float, colour: Colour) -> None:
         """Draw filled circles at (N, 2) centres."""
@@ -85,9 +83,7 @@ class Mask:
         """Draw a polyline with a value in 0..1."""
         points = _fixed(points_px, 1)
         width = max(1, round(width_px))
-        cv2.polylines(
-            self.map, [points], False, round(255 * value), width, cv2.LINE_AA, _SHIFT
-        )
+        cv2.polylines(self.map, [points], False, round(255 * value), width, cv2.LINE_AA, _SHIFT)
 
     def soft(self, sigma_px: float) -> npt.NDArray[np.float32]:
         """(H, W) float32 in 0..1, blurred."""

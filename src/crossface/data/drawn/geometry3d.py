@@ -90,7 +90,8 @@ class Head:
         flat = (self.outline - _CENTRE) * share / radius**2
         steep = np.full((len(ring), 1), np.sqrt(max(1 - share**2, 0.0)) / self.depth)
         normal = np.hstack([flat, steep])
-        return normal / np.linalg.norm(normal, axis=1, keepdims=True)
+        unit: Float64Array = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+        return unit
 
     def _height(self, share: Float64Array) -> Float64Array:
         height: Float64Array = self.depth * np.sqrt(1.0 - share**_BULGE)
@@ -110,7 +111,8 @@ def _outline(who: Identity) -> Float64Array:
         (who.chin_width, who.chin_y - 0.13),
     ]
     left = [(-x, y) for x, y in reversed(right)]
-    return _CURVE @ np.array([(0.0, -top), *right, (0.0, who.chin_y), *left])
+    outline: Float64Array = _CURVE @ np.array([(0.0, -top), *right, (0.0, who.chin_y), *left])
+    return outline
 
 
 @dataclass(frozen=True, slots=True)

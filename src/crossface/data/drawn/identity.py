@@ -124,7 +124,7 @@ class Identity:
     cheek_width: float = _normal(1.0, 0.05)
     jaw_width: float = _normal(0.8, 0.07)
     jaw_y: float = _normal(0.98, 0.09)
-    chin_width: float = _normal(0.42, 0.08)
+    chin_width: float = _normal(0.38, 0.08)
     chin_y: float = _normal(1.62, 0.1)
     face_depth: float = _normal(1.08, 0.07)
     cheek_hollow: float = _uniform(0.0, 1.0)
@@ -226,7 +226,9 @@ def decode(latent: npt.NDArray[np.float64]) -> Identity:
     for follower, leader, weight in _FOLLOWS:
         own = math.sqrt(1 - weight**2)
         z[place[follower]] = weight * z[place[leader]] + own * z[place[follower]]
-    return Identity(**{item.name: _value(item.metadata, float(z[i])) for i, item in enumerate(fields)})
+    return Identity(
+        **{item.name: _value(item.metadata, float(z[i])) for i, item in enumerate(fields)}
+    )
 
 
 def _value(meta: Any, z: float) -> Any:  # noqa: ANN401  # float or int by kind

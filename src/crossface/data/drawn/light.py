@@ -29,7 +29,7 @@ def background(how: Nuisance, size: int) -> tuple[Any, Float64Array]:
     rough = base + depth * rng.standard_normal((cells, cells, 1))
     rough = rough + 0.3 * depth * rng.standard_normal((cells, cells, 3))
     coarse = np.clip(rough, 0, 255).astype(np.uint8)
-    kind = cv2.INTER_CUBIC if rng.random() < 0.8 else cv2.INTER_NEAREST
+    kind = cv2.INTER_CUBIC if rng.random() < 0.9 else cv2.INTER_NEAREST
     ground = cv2.resize(coarse, (size, size), interpolation=kind)
     return ground, np.clip(clothes, 10, 245)
 
@@ -104,7 +104,8 @@ def _curve(scene: Scene) -> npt.NDArray[np.uint8]:
     linear = (np.arange(256) / 255.0)[:, None] * gain
     soft = np.where(linear > 0.8, 0.8 + 0.2 * np.tanh((linear - 0.8) / 0.2), linear)
     curved = 0.5 * (soft / 0.5) ** how.contrast
-    return np.clip(curved * 255, 0, 255).astype(np.uint8)[None]
+    table: npt.NDArray[np.uint8] = np.clip(curved * 255, 0, 255).astype(np.uint8)[None]
+    return table
 
 
 @lru_cache(maxsize=1)

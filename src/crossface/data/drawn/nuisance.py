@@ -62,7 +62,7 @@ class Nuisance:
     gaze_y: float = 0.0
     light_azimuth_deg: float = 0.0
     light_elevation_deg: float = 30.0
-    light_strength: float = 0.45
+    light_strength: float = 0.5
     exposure_stops: float = 0.0
     contrast: float = 1.0
     temperature: float = 0.0

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from crossface.core.geometry import Float64Array
 from crossface.core.seeds import generator
-from crossface.data.drawn.canvas import Canvas, ellipse
+from crossface.data.drawn.canvas import Canvas
 from crossface.data.drawn.palette import mix
 from crossface.data.drawn.scene import Scene
 
@@ -34,14 +33,15 @@ def _glasses(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
     )
     level = float(scene.head.lift(np.array([[who.eye_spacing, 0.0]]))[0, 2]) + 0.14
     for side in (-1, 1):
-        lens = rim + (side * (who.eye_spacing + 0.02), 0.04)
+        lens = rim + np.array([side * (who.eye_spacing + 0.02), 0.04])
         bent = level - 0.25 * np.maximum(np.abs(lens[:, 0]) - 0.5, 0)
         edge = scene.in_space(np.column_stack([lens, bent]))
         if dark:
             canvas.fill(edge, frame * 0.4 + 12.0)
         canvas.line(edge, frame.astype(np.float64), width, closed=True)
-        temple = np.array([(who.eye_spacing + rx, -0.02, level - 0.1),
-                           (who.cheek_width + 0.06, -0.05, 0.2)]) * (side, 1, 1)
+        temple = np.array(
+            [(who.eye_spacing + rx, -0.02, level - 0.1), (who.cheek_width + 0.06, -0.05, 0.2)]
+        ) * (side, 1, 1)
         canvas.line(scene.in_space(temple), frame.astype(np.float64), width)
     gap = who.eye_spacing - rx + 0.03
     bridge = np.array([(-gap, 0.0, level), (0, -0.05, level + 0.1), (gap, 0.0, level)])
@@ -77,7 +77,7 @@ def _scarf(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
     low = np.column_stack([1.15 * x, np.full(13, 2.3), 0.8 - 0.6 * x**2])[::-1]
     canvas.fill(scene.in_space(np.vstack([top, low])), colour)
     for drop in (0.15, 0.35, 0.6):
-        canvas.line(scene.in_space(top + (0, drop, 0)), 0.8 * colour, scene.px(0.04))
+        canvas.line(scene.in_space(top + np.array([0, drop, 0])), 0.8 * colour, scene.px(0.04))
 
 
 def _hand(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
@@ -97,7 +97,11 @@ def _hand(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
 def _cap(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
     colour = rng.uniform(30, 215, 3)
     line = -0.62 + rng.uniform(-0.12, 0.12)
-    for ring in (*scene.head.back_rings(0.12), scene.head.ring(1.0, 0.12), scene.head.ring(0.9, 0.14)):
+    for ring in (
+        *scene.head.back_rings(0.12),
+        scene.head.ring(1.0, 0.12),
+        scene.head.ring(0.9, 0.14),
+    ):
         ring[:, 1] = np.minimum(ring[:, 1], line)
         canvas.fill(scene.in_space(ring), colour)
     band = np.column_stack([1.02 * _X * scene.who.forehead_width, line + 0.0 * _X])
@@ -118,5 +122,3 @@ _COVERS: dict[str, _Painter] = {
     "hand": _hand,
     "cap": _cap,
 }
-
-__all__ = ["Float64Array", "ellipse", "paint_cover"]

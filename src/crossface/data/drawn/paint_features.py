@@ -38,10 +38,10 @@ def _paint_eye(canvas: Canvas, scene: Scene, eye: Eye, side: int) -> None:
         if inside is not None:
             canvas.fill(inside, colour)
     lid = mix(scene.skin * 0.55, _BLACK, 0.5)
-    shadow = np.vstack([upper, upper[::-1] + (0, scene.px(0.022))])
+    shadow = np.vstack([upper, upper[::-1] + np.array([0, scene.px(0.022)])])
     canvas.fill(shadow, mix(lid, _WHITE, 0.25))
     lash = mix(scene.skin * 0.4, _BLACK, 0.45 + 0.5 * who.lashes)
-    wing = scene.on_face(eye.upper[-1:] + (side * 0.03, -0.015 - 0.03 * who.lashes))
+    wing = scene.on_face(eye.upper[-1:] + np.array([side * 0.03, -0.015 - 0.03 * who.lashes]))
     canvas.line(np.vstack([upper, wing]), lash, scene.px(0.026 + 0.02 * who.lashes))
     canvas.line(lower, mix(scene.skin * 0.7, _BLACK, 0.12), scene.px(0.013))
     if scene.how.eye_close < 0.6:

@@ -53,13 +53,15 @@ def paint_cap(canvas: Canvas, scene: Scene) -> None:
     for ring in rings:
         ring[:, 1] = np.minimum(ring[:, 1], cut)
         if style == "curly":
-            ring = _bumpy(ring, scene)
+            _curl(ring, scene)
         if style == "quiff":
-            ring[:, 1] -= 0.16 * np.exp(-(((ring[:, 0] - 0.3 * scene.who.hair_part) / 0.45) ** 2)) * (
-                ring[:, 1] < -1.2
+            ring[:, 1] -= (
+                0.16
+                * np.exp(-(((ring[:, 0] - 0.3 * scene.who.hair_part) / 0.45) ** 2))
+                * (ring[:, 1] < -1.2)
             )
         canvas.fill(scene.in_space(ring), colour)
-    _strands(canvas, scene, grow, colour)
+    _strands(canvas, scene, rings[-2], colour)
     face = _face_window(scene, style)
     canvas.fill(face, scene.skin)
     if style == "buzz":
@@ -87,16 +89,15 @@ def _cap_shape(scene: Scene, style: str) -> tuple[float, Float64Array]:
     return volume * factor.get(style, 1.0), scene.hair
 
 
-def _bumpy(ring: Float64Array, scene: Scene) -> Float64Array:
+def _curl(ring: Float64Array, scene: Scene) -> None:
+    """Make the edge of a ring bumpy above the eyes, in place."""
     wave = 1 + 0.035 * np.sin(np.linspace(0, 2 * np.pi * 13, len(ring)) + scene.how.hair_sway)
-    curled: Float64Array = ring * np.where(ring[:, 1:2] < 0.0, wave[:, None], 1.0)
-    return curled
+    ring *= np.where(ring[:, 1:2] < 0.0, wave[:, None], 1.0)
 
 
-def _strands(canvas: Canvas, scene: Scene, grow: float, colour: Float64Array) -> None:
+def _strands(canvas: Canvas, scene: Scene, rim: Float64Array, colour: Float64Array) -> None:
     """Lines from the hairline up and back, lighter and darker in turn."""
-    outer = scene.head.ring(1.0, 0.6 * grow)
-    outer = outer[outer[:, 1] < -0.5]
+    outer = rim[rim[:, 1] < -0.45]
     outer = outer[np.argsort(outer[:, 0])]
     front = hairline(scene, style_of(scene))
     front = front + (0.22 * scene.who.hair_part * (1 - _X**2))[:, None] * (1, 0)
@@ -180,11 +181,13 @@ def _locks(canvas: Canvas, scene: Scene, style: str) -> None:
     low = {"bob": 0.95, "curtains": 1.25, "long": 1.9}[style] + 0.45 * (who.hair_length - 1.5)
     down = np.linspace(0, 1, 9)
     sway = 0.04 * scene.how.hair_sway * down
-    wave = 0.06 * who.hair_curl * np.sin(down * 10)
+    wave = 0.06 * who.hair_curl * np.sin(down * 10) * np.minimum(1.0, 3 * down)
+    widening = np.minimum(1.0, 2.2 * down)
+    base = 0.97 * who.forehead_width * (1 - widening) + who.cheek_width * widening
     for side in (-1, 1):
-        inner = who.cheek_width * (0.93 + 0.05 * down) + wave - (0.1 * down if style == "bob" else 0)
-        outer = who.cheek_width + who.hair_volume + 0.1 * np.sin(np.pi * down) + wave
-        y = -0.62 + (low + 0.62) * down
+        inner = 0.94 * base + wave - (0.1 * down if style == "bob" else 0)
+        outer = base + 0.8 * who.hair_volume + 0.12 * np.sin(np.pi * down) + wave
+        y = -0.85 + (low + 0.85) * down
         curves = [
             scene.in_space(np.column_stack([side * (x + sway), y, z + 0 * y]))
             for x, z in ((inner, 0.28), (outer, -0.25))

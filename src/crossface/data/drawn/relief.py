@@ -64,7 +64,7 @@ def _nose_shadow(mask: Mask, scene: Scene) -> None:
         nose.bridge[1] + 2.0 * edge,
     ]
     mask.fill(scene.in_space(np.array(flank)), 0.3 + 0.5 * scene.how.light_strength)
-    below = [nose.wings[0], nose.base + (0, 0.05, 0), nose.wings[1], *nose.nostrils[::-1]]
+    below = [nose.wings[0], nose.base + np.array([0, 0.05, 0]), nose.wings[1], *nose.nostrils[::-1]]
     mask.fill(scene.in_space(np.array(below)), 0.75)
 
 
@@ -74,7 +74,7 @@ def _folds(scene: Scene) -> FloatMap:
     old, smile = max(0.0, who.age - 0.5) * 2, max(0.0, how.smile)
     for side, eye in zip((-1, 1), scene.eyes, strict=True):
         mask.line(scene.on_face(eye.crease), 0.75, line)
-        bag = eye.lower[2:-2] + (0, 0.075)
+        bag = eye.lower[2:-2] + np.array([0, 0.075])
         mask.line(scene.on_face(bag), 0.55 * who.eye_bags + 0.3 * smile, line)
         _laugh_line(mask, scene, side, min(1.0, 0.1 + 0.45 * smile + 0.4 * old))
         for drop in (-0.05, 0.02, 0.09) if old > 0.1 else ():
@@ -94,7 +94,8 @@ def _laugh_line(mask: Mask, scene: Scene, side: int, value: float) -> None:
     start = np.array([who.nose_width + 0.04, who.nose_y + 0.02])
     end = np.array([who.mouth_width * (1.1 + 0.2 * max(0.0, scene.how.smile)), who.mouth_y - 0.04])
     t = np.linspace(0, 1, 6)[:, None]
-    path = start + t * (end + (0.07, 0) - start) + np.array([0.09, -0.02]) * 4 * t * (1 - t) * 0.5
+    path = start + t * (end - start) + np.array([0.07, 0]) * t
+    path += np.array([0.18, -0.04]) * t * (1 - t)
     mask.line(scene.on_face(path * (side, 1)), value, scene.px(0.025))
 
 

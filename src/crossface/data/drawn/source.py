@@ -194,7 +194,13 @@ def parse_spec(text: str) -> DrawnFaces:
     )
 
 
-_FIELDS = {"ids": int, "per_id": int, "seed": int, "nuisance": float, "first": int}
+_FIELDS: dict[str, type[int] | type[float]] = {
+    "ids": int,
+    "per_id": int,
+    "seed": int,
+    "nuisance": float,
+    "first": int,
+}
 
 
 def _number(text: str, name: str, number: str) -> float:
