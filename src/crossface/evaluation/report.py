@@ -25,9 +25,7 @@ _BY_TARGET = {
 }
 
 
-def report_head(
-    faces: EmbeddedFaces, protocol: str, *, n_pairs: int, n_identities: int
-) -> Report:
+def report_head(faces: EmbeddedFaces, protocol: str, *, n_pairs: int, n_identities: int) -> Report:
     """The keys that every report begins with."""
     return {
         "model": faces.contract.model_id,
@@ -136,7 +134,12 @@ def _row(label: str, entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
     else:
         limits += _percent(entry["high"])
     threshold = entry.get("threshold")
-    return (label, _percent(entry["value"]), limits, "" if threshold is None else f"{threshold:.4f}")
+    return (
+        label,
+        _percent(entry["value"]),
+        limits,
+        "" if threshold is None else f"{threshold:.4f}",
+    )
 
 
 def _percent(value: float) -> str:

@@ -20,7 +20,7 @@ from crossface.core.protocols import Embedder, FaceSource
 from crossface.data import open_faces
 from crossface.data.dataset import LabelledView, MemoryFaces
 from crossface.data.loader import TrainLoader
-from crossface.data.splits import split_by_key, split_identities
+from crossface.data.splits import split_by_identity, split_by_key
 from crossface.nets import create_model
 from crossface.nets.layers import Backbone
 from crossface.train.config import DataConfig, RunConfig, TeacherConfig, config_json
@@ -153,16 +153,13 @@ def read_pictures(config: DataConfig, *, show_progress: bool) -> Pictures:
     """Open the set, keep the hold-out apart, number the identities."""
     source: FaceSource = open_faces(config.path, labels=config.labels)
     if config.limit is not None and config.limit < len(source):
-        source = split_by_key(source, count=config.limit, seed=config.holdout_seed)[0]
+        source = split_by_key(source, count=config.limit, seed=config.holdout_seed).held_out
     labelled = len(source) > 0 and source.identity(0) is not None
     holdout: FaceSource | None = None
     if config.holdout:
-        if labelled:
-            holdout, source = split_identities(
-                source, count=config.holdout, seed=config.holdout_seed
-            )
-        else:
-            holdout, source = split_by_key(source, count=config.holdout, seed=config.holdout_seed)
+        apart = split_by_identity if labelled else split_by_key
+        split = apart(source, count=config.holdout, seed=config.holdout_seed)
+        source, holdout = split.rest, split.held_out
     fits = len(source) * _CROP_BYTES <= _IN_MEMORY_LIMIT_BYTES
     if config.memory == "always" or (config.memory == "auto" and fits):
         source = MemoryFaces(source, progress=show_progress)
