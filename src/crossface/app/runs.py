@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
+from crossface.api import default_run_folder
 from crossface.app.output import show_json
 from crossface.core.errors import UsageError
 
@@ -48,8 +48,7 @@ def run_verb(
         if dry_run:
             print(json.dumps(config_json(resolved), indent=2))
             return
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        folder = out or Path("runs") / f"{resolved.student.name}-{stamp}"
+        folder = out or default_run_folder(resolved.student.name)
         finished = launch(resolved, folder, show_progress=show)
     result = {"run": str(finished.folder), "model": str(finished.best), **finished.summary}
     if json_out is not None:
