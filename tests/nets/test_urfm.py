@@ -54,7 +54,7 @@ def test_scores_and_local_features_equal_loops_over_centres_and_pixels(code_on):
     pair = net(teacher, features(2, (7, 7), 5, seed=1))
     field, reader = net.fields[0], net.teacher_reader
     centre_codes = _slow_codes((3, 3), 3, 0.5)
-    pixel_codes = _slow_codes((5, 5), 3, 0.5) + [4, 4]  # prompts have a code of their own
+    pixel_codes = [*_slow_codes((5, 5), 3, 0.5), 4, 4]  # prompts have a code of their own
     for image in range(2):
         f = reader.norm(teacher.tokens[image])
         for i in range(9):
@@ -124,7 +124,7 @@ def test_gradient_reaches_both_networks_and_every_parameter(shared, code_on):
     student.tokens.requires_grad_()
     pair = net(teacher, student)
     loss = (pair.attention_teacher - pair.attention_student).square().mean()
-    loss = loss + (pair.out_teacher - pair.out_student).square().mean()
+    loss = loss + pair.out_teacher.square().mean() + pair.out_student.square().mean()
     loss.backward()
     for tokens in (teacher.tokens, student.tokens):
         assert bool((tokens.grad.abs().sum(-1) > 0).all())

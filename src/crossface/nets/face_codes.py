@@ -124,7 +124,7 @@ class FaceCoder:
 
     def _relative(self, cells: Tensor, anchor: Tensor) -> Tensor:
         landmarks = self._landmarks()
-        return (torch.cdist(cells, landmarks) - torch.cdist(anchor, landmarks)).abs().mean(1)
+        return (_far(cells, landmarks) - _far(anchor, landmarks)).abs().mean(1)
 
     def _saliency(self, grid_hw: tuple[int, int]) -> Tensor:
         if self.saliency is None:
@@ -145,6 +145,12 @@ def _cell_centres(grid_hw: tuple[int, int], side: int) -> Tensor:
         (torch.arange(count, dtype=torch.float64) + 0.5) * side / count - 0.5 for count in grid_hw
     )
     return torch.cartesian_prod(rows, columns).flip(1)
+
+
+def _far(a: Tensor, b: Tensor) -> Tensor:
+    """(n, m) distances, by differences and not by a product that loses the last digits."""
+    far: Tensor = torch.linalg.vector_norm(a[:, None] - b[None], dim=2)
+    return far
 
 
 def _check_saliency(saliency: Tensor, side: int) -> None:
