@@ -86,7 +86,9 @@ def score_pairs(faces: EmbeddedFaces, pairs: PairListLike, *, list_name: str) ->
     for pair in pairs.pairs:
         for key in (pair.a, pair.b):
             if key not in place and key not in failed:
-                raise DataError(f"{list_name}: {key!r} is not among the faces of {faces.source_name}")
+                raise DataError(
+                    f"{list_name}: {key!r} is not among the faces of {faces.source_name}"
+                )
         if pair.a in failed or pair.b in failed:
             lost += 1
         else:
