@@ -11,6 +11,7 @@ from statistics import NormalDist
 import numpy as np
 
 from crossface.evaluation import scores as room
+from crossface.evaluation.pair_scores import PairScores
 
 N = NormalDist()
 
@@ -57,10 +58,10 @@ class World:
         lambs, goats, noise = mixed(self.people), mixed(self.people), mixed(len(i))
         dyads = mixed((self.people, self.people))
         tables = []
-        for v, u, e, d in zip(lambs, goats, noise, dyads, strict=True):
-            v, u, d = v * self.lamb, u * self.goat, d * self.dyad
-            impostor = v[a] + v[b] + d[a, b] + e
-            genuine = self.mu + u[a] + 2 * self.coupling * v[a] + e
+        for lamb, goat, own, dyad in zip(lambs, goats, noise, dyads, strict=True):
+            v = self.lamb * lamb
+            impostor = v[a] + v[b] + self.dyad * dyad[a, b] + own
+            genuine = self.mu + self.goat * goat[a] + 2 * self.coupling * v[a] + own
             tables.append(table(sizes, np.where(same, genuine, impostor) / 20, a, b))
         return tables
 
@@ -87,3 +88,26 @@ def table(sizes, score, a, b):
         auc_genuine=np.bincount(owner, weights=below, minlength=len(sizes)),
         auc_impostor=tail.above_by_identity,
     )
+
+
+def pair_list(world, rng, *, folds=10, people=40, per_fold=60):
+    """PairScores in identity-disjoint folds, as many genuine as impostor pairs."""
+    a, b, fold = [], [], []
+    for number in range(folds):
+        who = number * people + rng.integers(0, people, (2, 4 * per_fold))
+        differ = np.flatnonzero(who[0] != who[1])[:per_fold]
+        own = who[0][-per_fold:]
+        a += [own, who[0][differ]]
+        b += [own, who[1][differ]]
+        fold += [number] * (2 * per_fold)
+    a, b = np.concatenate(a), np.concatenate(b)
+    total = folds * people
+    v = world.lamb * rng.normal(size=total)
+    u = world.goat * rng.normal(size=total)
+    dyad = world.dyad * rng.normal(size=(total, total))
+    same = a == b
+    own = rng.normal(size=len(a))
+    genuine = world.mu + u[a] + 2 * world.coupling * v[a]
+    impostor = v[a] + v[b] + dyad[np.minimum(a, b), np.maximum(a, b)]
+    scores = ((np.where(same, genuine, impostor) + own) / 20).astype(np.float32)
+    return PairScores(scores, same, np.array(fold), a, b, 0)

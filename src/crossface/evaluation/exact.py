@@ -1,8 +1,9 @@
-"""Exact binomial intervals without scipy."""
+"""Quantiles and exact binomial intervals without scipy."""
 
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 _TINY = 1e-300
 _STEPS = 200
@@ -33,7 +34,7 @@ def clopper_pearson(successes: float, trials: float, *, level: float = 0.95) -> 
 
 
 def beta_quantile(share: float, a: float, b: float) -> float:
-    """X with I_x(a, b) = share, by bisection."""
+    """The x in [0, 1] with I_x(a, b) = share, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(_STEPS):
         middle = (low + high) / 2
@@ -44,6 +45,19 @@ def beta_quantile(share: float, a: float, b: float) -> float:
         if high - low <= 1e-15 * high:
             break
     return (low + high) / 2
+
+
+def student_quantile(share: float, df: float) -> float:
+    """Quantile above 0.5 of Student's t with ``df`` degrees of freedom.
+
+    Args:
+        share: in (0.5, 1).
+        df: > 0; infinity gives the normal quantile.
+    """
+    if df > 1e6:
+        return NormalDist().inv_cdf(share)
+    x = beta_quantile(2 * (1 - share), df / 2, 0.5)
+    return math.sqrt(df * (1 - x) / x)
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:

@@ -14,8 +14,10 @@ with most of the pictures is not understated.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +37,7 @@ Int64Array = npt.NDArray[np.int64]
 _WINDOW_SD = 2.0  # half width, in standard deviations of the rank, over which a slope is read
 _WINDOW_MIN = 0.1
 _WINDOW_MAX = 0.7
+_MIN_DF = 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +59,13 @@ class Influence:
     dyad_base: float
 
 
+class Spread(NamedTuple):
+    """Sampling variance of a statistic and the degrees of freedom behind it."""
+
+    variance: float
+    df: float = math.inf
+
+
 def combine(parts: Sequence[tuple[float, Influence]]) -> Influence:
     """The influence of a weighted sum of statistics over the same identities."""
     keys, place = np.unique(np.concatenate([part.dyads for _, part in parts]), return_inverse=True)
@@ -64,12 +74,12 @@ def combine(parts: Sequence[tuple[float, Influence]]) -> Influence:
         value=sum(weight * part.value for weight, part in parts),
         node=np.sum([weight * part.node for weight, part in parts], axis=0),
         dyads=keys,
-        dyad=np.bincount(place, weights=values, minlength=len(keys)),
+        dyad=np.bincount(place, weights=values, minlength=len(keys)).astype(np.float64),
         dyad_base=sum(weight * part.dyad_base for weight, part in parts),
     )
 
 
-def variance(influence: Influence, sizes: Int64Array) -> float:
+def spread(influence: Influence, sizes: Int64Array) -> Spread:
     """Sampling variance of the statistic: jackknife over identities less the dyadic correction.
 
     Args:
@@ -77,17 +87,24 @@ def variance(influence: Influence, sizes: Int64Array) -> float:
         sizes: (G,) pictures of each identity.
 
     Returns:
-        At least half of the jackknife's, since the correction never exceeds that in expectation.
+        At least half of the jackknife's variance, since in expectation the correction never takes
+        more. The degrees of freedom are Satterthwaite's, from how unequal the identities' squared
+        deviations are: few where one person carries most of the comparisons. That estimate is
+        itself rough, so it is kept at or above 4.
     """
     count = len(influence.node)
-    node = (count - 1) / count * float(np.sum((influence.node - influence.node.mean()) ** 2))
+    squares = (influence.node - influence.node.mean()) ** 2
+    node = (count - 1) / count * float(squares.sum())
     a, b = np.divmod(influence.dyads, count)
     pairs = (sizes[a] * sizes[b]).astype(np.float64)
-    squares = sizes.astype(np.float64) ** 2
-    all_pairs = (squares.sum() ** 2 - (squares**2).sum()) / 2
+    second = float(np.sum(sizes.astype(np.float64) ** 2))
+    all_pairs = (second**2 - float(np.sum(sizes.astype(np.float64) ** 4))) / 2
     base = influence.dyad_base
     dyadic = float(np.sum(influence.dyad**2 + 2 * base * influence.dyad * pairs))
-    return max(node - dyadic - base**2 * all_pairs, node / 2)
+    variance = max(node - dyadic - base**2 * all_pairs, node / 2)
+    uneven = float(np.sum(squares**2) - squares.sum() ** 2 / count)
+    df = 2 * float(squares.sum()) ** 2 / uneven if uneven > 0 else math.inf
+    return Spread(variance, max(df, _MIN_DF))
 
 
 def pair_weights(table: ScoreTable, *, by_identity: bool) -> Float64Array:
@@ -140,7 +157,7 @@ class FnmrAtFmr:
             value=curve.at_threshold(self.threshold),
             node=node,
             dyads=keys,
-            dyad=slope / rank * counts,
+            dyad=slope / rank * counts.astype(np.float64),
             dyad_base=-slope / rank * target_fmr,
         )
 
@@ -169,7 +186,7 @@ class FmrAt:
             value=value,
             node=_fmr_without(table, accepted) - value,
             dyads=keys,
-            dyad=-counts / total,
+            dyad=-(counts / total).astype(np.float64),
             dyad_base=value / total,
         )
 
@@ -202,7 +219,7 @@ class EqualError:
             value=value,
             node=share * fmr_shift + (1 - share) * fnmr_shift,
             dyads=keys,
-            dyad=-share * counts / total,
+            dyad=-(share / total * counts.astype(np.float64)),
             dyad_base=share * accepted / total**2,
         )
 
@@ -312,7 +329,8 @@ def _rank_without(table: ScoreTable, rank: float, target_fmr: float) -> Float64A
     nth = np.arange(len(owner)) - first[owner]
     allowed = target_fmr * (table.n_impostor - table.impostor_of)
     passed = place - nth < allowed[owner]
-    return allowed + np.bincount(owner[passed], minlength=count)
+    own = np.bincount(owner[passed], minlength=count)
+    return np.asarray(allowed + own, dtype=np.float64)
 
 
 def _dyad_counts(table: ScoreTable, accepted: slice) -> tuple[Int64Array, Int64Array]:
@@ -326,4 +344,4 @@ def _rank_variance(
     shift: Float64Array, keys: Int64Array, counts: Int64Array, fmr: float, table: ScoreTable
 ) -> float:
     places = Influence(0.0, shift, keys, counts.astype(np.float64), -fmr)
-    return max(variance(places, table.sizes), 1.0)
+    return max(spread(places, table.sizes).variance, 1.0)

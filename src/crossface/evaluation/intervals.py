@@ -2,7 +2,7 @@
 
 Comparisons of one person are not independent, so identities are the units. Three tools:
 
-- ``influence.variance``: delete-one-identity jackknife with a dyadic correction, for the millions
+- ``influence.spread``: delete-one-identity jackknife with a dyadic correction, for the millions
   of comparisons of ``all-pairs``, where deletion can be done by counting;
 - ``group_jackknife``: the same by deleting groups, with the statistic computed afresh, for pair
   lists, where everything is small and the statistics (a threshold chosen on other folds, a rate
@@ -14,21 +14,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 from crossface.core.card import Interval
 from crossface.core.seeds import generator
-from crossface.evaluation.exact import clopper_pearson
+from crossface.evaluation.exact import clopper_pearson, student_quantile
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 LEVEL = 0.95
-Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 MIN_FALSE_MATCHES = 30
 TINY_COUNT = 10
 MIN_IDENTITIES = 10
@@ -53,7 +51,13 @@ def too_few_false_matches(target_fmr: float, n_impostor: int) -> str | None:
 
 
 def rate_interval(
-    value: float, variance: float, *, trials: int, units: int, errors: int | None = None
+    value: float,
+    variance: float,
+    *,
+    trials: int,
+    units: int,
+    errors: int | None = None,
+    df: float = math.inf,
 ) -> Interval:
     """Limits of a rate in [0, 1] from its sampling variance.
 
@@ -68,6 +72,7 @@ def rate_interval(
         trials: comparisons behind the rate; the effective number is never more.
         units: identities behind the rate.
         errors: errors seen, if the rate counts errors.
+        df: degrees of freedom of the variance; Student's quantile is used.
 
     Paper: Korn and Graubard, Survey Methodology 1998 (effective sample size).
     Deviation: without their correction for degrees of freedom.
@@ -80,13 +85,13 @@ def rate_interval(
         low, high = clopper_pearson(value * effective, effective, level=LEVEL)
         return Interval(value=value, low=low, high=high)
     centre = math.log(value / (1.0 - value))
-    reach = Z * math.sqrt(variance) / spread
+    reach = student_quantile(0.5 + LEVEL / 2, df) * math.sqrt(variance) / spread
     return Interval(value=value, low=_expit(centre - reach), high=_expit(centre + reach))
 
 
-def difference_interval(value: float, variance: float) -> Interval:
+def difference_interval(value: float, variance: float, *, df: float = math.inf) -> Interval:
     """Symmetric limits of a difference of two statistics from its sampling variance."""
-    reach = Z * math.sqrt(max(variance, 0.0))
+    reach = student_quantile(0.5 + LEVEL / 2, df) * math.sqrt(max(variance, 0.0))
     return Interval(value=value, low=value - reach, high=value + reach)
 
 
@@ -104,7 +109,7 @@ def group_jackknife(
     A comparison of two people is left out with either of them, so the noise that is its own (not
     its people's) counts (1 + q) / q times, q = 19 / 20. A second set of replicates, which leaves
     out groups of impostor pairs of identities, measures that noise, and the excess, 1 / q of it,
-    is taken off: the dyadic correction of ``influence.variance`` by replication.
+    is taken off: the dyadic correction of ``influence.spread`` by replication.
 
     Args:
         statistic: (N,) mask of comparisons that stay, to (S,) values; NaN where one is undefined.

@@ -127,23 +127,17 @@ def _line(row: Sequence[str], widths: Iterable[int]) -> str:
 
 def _row(label: str, entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
     if entry["value"] is None:
-        return (label, "-", entry["reason"], "")
-    limits = "-" if entry["low"] is None else f"{_percent(entry['low'])} .. "
-    if entry["low"] is None:
-        limits = entry.get("reason", "-")
-    else:
-        limits += _percent(entry["high"])
+        return (label, "-", "-", entry["reason"])
+    limits = "-"
+    if entry["low"] is not None:
+        limits = f"{_percent(entry['low'])} .. {_percent(entry['high'])}"
     threshold = entry.get("threshold")
-    return (
-        label,
-        _percent(entry["value"]),
-        limits,
-        "" if threshold is None else f"{threshold:.4f}",
-    )
+    note = entry.get("reason", "") if threshold is None else f"{threshold:.4f}"
+    return (label, _percent(entry["value"]), limits, note)
 
 
 def _percent(value: float) -> str:
-    digits = 4 if abs(value) < 1e-4 or abs(1 - value) < 1e-4 else 3
+    digits = 4 if 0 < abs(value) < 1e-4 or 0 < abs(1 - value) < 1e-4 else 3
     return f"{100 * value:.{digits}f} %"
 
 

@@ -122,7 +122,7 @@ def score_all_pairs(faces: EmbeddedFaces) -> ScoreTable:
         tail=scores,
         tail_a=tail_a,
         tail_b=tail_b,
-        auc_genuine=np.bincount(genuine_identity, weights=below, minlength=len(names)),
+        auc_genuine=_summed(genuine_identity, below, len(names)),
         auc_impostor=tail.above_by_identity,
     )
 
@@ -156,9 +156,7 @@ class _Tail:
         self.histogram += np.bincount(bins, minlength=_BINS)
         above = self.share_above[bins]
         for side in (a, b):
-            self.above_by_identity += np.bincount(
-                side, weights=above, minlength=len(self.above_by_identity)
-            )
+            self.above_by_identity += _summed(side, above, len(self.above_by_identity))
 
     def _add_auc_of_matrix(self, block: _Block) -> None:
         bins = _bins(block.scores)
@@ -166,9 +164,7 @@ class _Tail:
         above = self.share_above[bins]
         for axis, side in ((1, block.rows), (0, block.columns)):
             sums = above.sum(axis=axis, dtype=np.float64)
-            self.above_by_identity += np.bincount(
-                side, weights=sums, minlength=len(self.above_by_identity)
-            )
+            self.above_by_identity += _summed(side, sums, len(self.above_by_identity))
 
     def sorted(self) -> tuple[FloatArray, Int32Array, Int32Array]:
         """Scores descending, with the lower and the higher identity of each."""
@@ -247,4 +243,12 @@ def _share_above(genuine: FloatArray) -> Float64Array:
 
 
 def _share_below(histogram: Int64Array) -> Float64Array:
-    return (np.cumsum(histogram) - histogram / 2) / histogram.sum()
+    share = (np.cumsum(histogram) - histogram / 2) / histogram.sum()
+    return np.asarray(share, dtype=np.float64)
+
+
+def _summed(
+    owner: npt.NDArray[np.integer], values: npt.NDArray[np.floating], count: int
+) -> Float64Array:
+    """(count,) sums of the values of each owner."""
+    return np.bincount(owner, weights=values, minlength=count).astype(np.float64)

@@ -14,7 +14,7 @@ from crossface.evaluation.influence import (
     FnmrAtFmr,
     Influence,
     auc_influence,
-    variance,
+    spread,
 )
 from crossface.evaluation.intervals import (
     MIN_IDENTITIES,
@@ -94,9 +94,11 @@ def _limits(table: ScoreTable, influence: Influence, *, errors: int | None = Non
     units = _units(table)
     if units < MIN_IDENTITIES:
         return Interval(value=influence.value, reason=_few_identities(units))
+    found = spread(influence, table.sizes)
     return rate_interval(
         influence.value,
-        variance(influence, table.sizes),
+        found.variance,
+        df=found.df,
         trials=len(table.genuine),
         units=units,
         errors=errors,
