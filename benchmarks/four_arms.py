@@ -13,7 +13,7 @@ compared, mean over seeds against mean over seeds, with paired intervals.
 
     python benchmarks/four_arms.py --data faces.zip --teacher teacher.onnx --swin runs/swin \
         --out runs/four_arms --steps 800 --seeds 0 1 2
-    python benchmarks/four_arms.py ... --evaluate lfw112.zip --json benchmarks/results/four_arms.json
+    python benchmarks/four_arms.py ... --evaluate lfw112.zip --json results.json
 """
 
 from __future__ import annotations

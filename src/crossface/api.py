@@ -157,6 +157,41 @@ def evaluate(
     return report
 
 
+def compare(
+    a: PathLike | Embedder,
+    b: PathLike | Embedder,
+    protocol: str = "all-pairs",
+    *,
+    data: PathLike | FaceSource,
+    pairs: PathLike | None = None,
+    flip: bool = True,
+    input_spec: str | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> Report:
+    """Is A better than B? Paired differences A - B on the same comparisons, with intervals.
+
+    Arguments are those of ``evaluate``; the report holds ``differences``, each {a, b, value, low,
+    high}, every model at its own threshold.
+
+    Raises:
+        UnknownName: no such protocol. UsageError: no pair list. DataError: what does not fit.
+    """
+    from crossface.evaluation.compare import compare_all_pairs, compare_pairs
+    from crossface.evaluation.protocols import PROTOCOLS
+
+    PROTOCOLS.resolve(protocol)
+    source = _open(data)
+    chosen = _pair_list(source, pairs) if protocol == "pairs" else None
+    first, second = (
+        embed(model, source, flip=flip, input_spec=input_spec, threads=threads, progress=progress)
+        for model in (a, b)
+    )
+    if chosen is None:
+        return compare_all_pairs([first], [second])
+    return compare_pairs([first], [second], chosen[0], list_name=chosen[1])
+
+
 def embed(
     model: PathLike | Embedder,
     data: PathLike | FaceSource,
