@@ -126,7 +126,7 @@ def slow_accuracy(scores, same, folds):
     values = []
     for fold in np.unique(folds):
         train, test = folds != fold, folds == fold
-        ranked = np.unique(scores)
+        ranked = np.unique(scores[train])
         edges = [ranked[0] - 1, *((ranked[1:] + ranked[:-1]) / 2), ranked[-1] + 1]
         correct = [int(np.sum((scores[train] >= t) == same[train])) for t in edges]
         best = [t for t, c in zip(edges, correct, strict=True) if c == max(correct)]
@@ -150,10 +150,13 @@ def test_kfold_accuracy_is_the_loop_from_its_definition(seed, count, levels):
 def test_kfold_accuracy_by_hand_on_four_pairs():
     scores = np.array([0.9, 0.1, 0.4, 0.6])
     same = np.array([True, False, True, False])
-    # fold 0 is judged at 0.75 or below 0.4 (of three equal ones the middle: between 0.4 and 0.6?)
     found = metrics.kfold_accuracy(scores, same, np.array([0, 0, 1, 1]))
-    assert found.thresholds[1] == pytest.approx(0.5)  # 0.1 | 0.4 0.6 | 0.9: the middle gap
+    # fold 1 is judged midway between 0.1 and 0.9, which gets both of its pairs wrong
+    assert found.thresholds[1] == pytest.approx(0.5)
     assert found.by_fold[1] == 0.0
+    # fold 0: accepting both or neither of 0.4 and 0.6 is equally good, the lower is taken
+    assert found.thresholds[0] == pytest.approx(-0.6)
+    assert found.by_fold[0] == 0.5
     with pytest.raises(ValueError, match="at least two folds"):
         metrics.kfold_accuracy(scores, same, np.zeros(4, dtype=int))
 

@@ -183,7 +183,7 @@ def kfold_accuracy(
 ) -> FoldAccuracy:
     """Mean accuracy over folds, each at the threshold that is best on the other folds.
 
-    Candidate thresholds lie midway between neighbouring different scores, one below all and one
+    Candidate thresholds lie midway between neighbouring different scores of the other folds, one below all and one
     above all. Of several that are equally good the middle one is taken (of an even number the
     lower middle), so that neither error is favoured by the tie rule.
 
@@ -203,21 +203,26 @@ def kfold_accuracy(
         )
     order = np.argsort(_checked(scores, "pair"), kind="stable")
     ranked, genuine, fold = scores[order].astype(np.float64), same[order], fold[order]
-    # candidate j rejects the j lowest scores; the gain of rejecting one is +1 if it is an impostor
-    gain = np.zeros((len(ranked) + 1, len(names)), dtype=np.int64)
-    gain[np.arange(1, len(ranked) + 1), fold] = np.where(genuine, -1, 1)
-    correct = np.cumsum(gain, axis=0) + np.bincount(fold[genuine], minlength=len(names))
-    allowed = np.concatenate([[True], ranked[1:] > ranked[:-1], [True]])
-    others = np.where(allowed[:, None], correct.sum(axis=1, keepdims=True) - correct, -1)
-    best = np.array([_middle(np.flatnonzero(c == c.max())) for c in others.T])
-    sizes = np.bincount(fold, minlength=len(names))
-    by_fold = correct[best, np.arange(len(names))] / sizes
-    edges = np.concatenate([[ranked[0] - 1], (ranked[1:] + ranked[:-1]) / 2, [ranked[-1] + 1]])
-    return FoldAccuracy(float(by_fold.mean()), by_fold, edges[best])
+    thresholds, by_fold = np.empty(len(names)), np.empty(len(names))
+    for number in range(len(names)):
+        test = fold == number
+        thresholds[number] = _best_threshold(ranked[~test], genuine[~test])
+        by_fold[number] = np.mean((ranked[test] >= thresholds[number]) == genuine[test])
+    return FoldAccuracy(float(by_fold.mean()), by_fold, thresholds)
 
 
-def _middle(indices: npt.NDArray[np.intp]) -> int:
-    return int(indices[(len(indices) - 1) // 2])
+def _best_threshold(ranked: Float64Array, genuine: npt.NDArray[np.bool_]) -> float:
+    """The threshold of most correct decisions on ascending scores; of equals the middle one."""
+    # candidate j rejects the j lowest scores; rejecting an impostor gains one, a genuine loses one
+    correct = np.concatenate([[0], np.cumsum(np.where(genuine, -1, 1))])
+    between = np.concatenate([[True], ranked[1:] > ranked[:-1], [True]])
+    equals = np.flatnonzero(between & (correct == correct[between].max()))
+    chosen = int(equals[(len(equals) - 1) // 2])
+    if chosen == 0:
+        return float(ranked[0] - 1)
+    if chosen == len(ranked):
+        return float(ranked[-1] + 1)
+    return float((ranked[chosen - 1] + ranked[chosen]) / 2)
 
 
 def _sorted_impostor(scores: Scores) -> Scores:
