@@ -23,6 +23,7 @@ from crossface.data.drawn.paint_skin import (
     paint_ears,
     paint_head,
     paint_marks,
+    paint_near_ear,
     paint_neck,
 )
 from crossface.data.drawn.relief import relief
@@ -111,6 +112,7 @@ def _paint(scene: Scene) -> UInt8Image:
     paint_ears(canvas, scene)
     paint_head(canvas, scene)
     paint_cap(canvas, scene)
+    paint_near_ear(canvas, scene)
     paint_marks(canvas, scene)
     canvas.multiply(relief(scene))
     paint_features(canvas, scene)

@@ -17,7 +17,9 @@ UNIT_SHARE = 0.235
 """One head unit as a share of the picture's side at scale 1."""
 
 _SAMPLES = 4  # outline points per control point
-_CENTRE = np.array([0.0, 0.1])
+CENTRE = np.array([0.0, 0.1])
+"""The frontal point from which the outline is seen as a radius."""
+
 _BULGE = 2.2  # exponent of the depth profile; 2 is an ellipsoid, more is a flatter face
 
 
@@ -52,7 +54,7 @@ class Head:
     def __init__(self, identity: Identity) -> None:
         self.outline = _outline(identity)
         self.depth = identity.face_depth
-        spokes = self.outline - _CENTRE
+        spokes = self.outline - CENTRE
         angles = np.arctan2(spokes[:, 0], -spokes[:, 1])
         order = np.argsort(angles)
         lengths = np.hypot(spokes[:, 0], spokes[:, 1])[order]
@@ -63,7 +65,7 @@ class Head:
 
     def lift(self, points: Float64Array, raise_z: float = 0.0) -> Float64Array:
         """(N, 2) frontal points put onto the surface, ``raise_z`` above it: (N, 3)."""
-        spokes = points - _CENTRE
+        spokes = points - CENTRE
         angle = np.arctan2(spokes[:, 0], -spokes[:, 1])
         radius = np.interp(angle, self._angles, self._radii)
         share = np.minimum(np.hypot(spokes[:, 0], spokes[:, 1]) / radius, 1.0)
@@ -71,7 +73,7 @@ class Head:
 
     def ring(self, share: float, grow: float = 0.0) -> Float64Array:
         """(64, 3) points where the surface is ``share`` of the way out to the outline."""
-        flat = _CENTRE + (self.outline - _CENTRE) * (share + grow)
+        flat = CENTRE + (self.outline - CENTRE) * (share + grow)
         height = np.full((len(flat), 1), float(self._height(np.array(share))) + 0.4 * grow)
         return np.hstack([flat, height])
 
@@ -79,15 +81,15 @@ class Head:
         """(64, 3) rings of the back of the skull, which ends above the neck."""
         rings = []
         for share, depth in ((1.0, -0.3), (0.93, -0.65), (0.75, -1.0)):
-            flat = _CENTRE + (self.outline - _CENTRE) * (share + grow)
+            flat = CENTRE + (self.outline - CENTRE) * (share + grow)
             flat[:, 1] = np.minimum(flat[:, 1], 0.75 * share)
             rings.append(np.hstack([flat, np.full((len(flat), 1), depth - 0.4 * grow)]))
         return rings
 
     def normals(self, ring: Float64Array, share: float) -> Float64Array:
         """(64, 3) unit normals of a ring, those of the ellipsoid through outline and front."""
-        radius = np.hypot(*(self.outline - _CENTRE).T)[:, None]
-        flat = (self.outline - _CENTRE) * share / radius**2
+        radius = np.hypot(*(self.outline - CENTRE).T)[:, None]
+        flat = (self.outline - CENTRE) * share / radius**2
         steep = np.full((len(ring), 1), np.sqrt(max(1 - share**2, 0.0)) / self.depth)
         normal = np.hstack([flat, steep])
         unit: Float64Array = normal / np.linalg.norm(normal, axis=1, keepdims=True)

@@ -198,7 +198,7 @@ LATENT_SIZE = len(dataclasses.fields(Identity))
 # Traits that go together in people: the first follows the second by this correlation.
 _FOLLOWS = (
     ("hair_melanin", "skin_tone", 0.6),
-    ("iris_hue", "skin_tone", -0.6),
+    ("iris_hue", "skin_tone", -0.8),
     ("hair_curl", "skin_tone", 0.4),
     ("brow_thickness", "jaw_width", 0.35),
     ("beard_style", "jaw_width", 0.6),

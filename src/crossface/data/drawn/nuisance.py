@@ -62,7 +62,7 @@ class Nuisance:
     gaze_y: float = 0.0
     light_azimuth_deg: float = 0.0
     light_elevation_deg: float = 30.0
-    light_strength: float = 0.5
+    light_strength: float = 0.55
     exposure_stops: float = 0.0
     contrast: float = 1.0
     temperature: float = 0.0
@@ -97,33 +97,33 @@ def sample_nuisance(rng: np.random.Generator, strength: float = 1.0) -> Nuisance
     u = rng.random(6)
     seeds = rng.integers(0, 2**31, 3)
     return Nuisance(
-        yaw_deg=_clip(15.0 * z[0], 45.0),
-        pitch_deg=_clip(8.0 * z[1], 22.0),
+        yaw_deg=_clip(18.0 * z[0], 42.0),
+        pitch_deg=_clip(9.0 * z[1], 22.0),
         roll_deg=_clip(7.0 * z[2], 25.0),
         scale=float(np.exp(0.05 * _clip(z[3], 2.0))),
         shift_x=0.015 * _clip(z[4], 2.0),
         shift_y=0.015 * _clip(z[5], 2.0),
-        smile=_clip(0.1 * strength + 0.5 * z[6], 1.0),
+        smile=_clip(0.1 * strength + 0.55 * z[6], 1.0),
         mouth_open=_clip(max(0.0, 0.45 * z[7] - 0.15), 1.0),
         brow_raise=_clip(0.45 * z[8], 1.0),
-        eye_close=_clip(max(0.0, 0.35 * z[9]), 0.9),
+        eye_close=_clip(max(0.0, 0.4 * z[9]), 0.9),
         gaze_x=_clip(0.4 * z[10], 1.0),
         gaze_y=_clip(0.3 * z[11], 1.0),
         light_azimuth_deg=_clip(50.0 * z[12], 85.0),
         light_elevation_deg=30.0 + _clip(20.0 * z[13], 50.0),
-        light_strength=min(max(0.5 + 0.25 * float(z[14]), 0.1), 1.0),
-        exposure_stops=_clip(0.45 * z[15], 1.2),
+        light_strength=min(max(0.55 + 0.25 * float(z[14]), 0.1), 1.0),
+        exposure_stops=_clip(0.5 * z[15], 1.3),
         contrast=float(np.exp(0.15 * _clip(z[16], 2.0))),
-        temperature=_clip(0.45 * z[17], 1.0),
+        temperature=_clip(0.5 * z[17], 1.0),
         tint=_clip(0.3 * z[18], 1.0),
         background_seed=int(seeds[0]),
         hair_sway=_clip(0.6 * z[19], 1.0),
         occlusion=_occlusion(float(u[0]), strength),
         occlusion_seed=int(seeds[1]),
-        blur_px=max(0.0, float(1.3 * u[1] - 0.4)) * strength,
-        noise=6.0 * float(u[2] ** 2) * strength,
+        blur_px=max(0.0, float(1.5 * u[1] - 0.3)) * strength,
+        noise=8.0 * float(u[2] ** 2) * strength,
         jpeg_quality=100 if strength <= 0 else round(100 - 65 * float(u[3]) * min(strength, 1.2)),
-        jitter_px=0.9 * float(u[4]) * strength,
+        jitter_px=1.5 * float(u[4]) * strength,
         grain_seed=int(seeds[2]),
     )
 

@@ -97,14 +97,15 @@ def _hand(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
 def _cap(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None:
     colour = rng.uniform(30, 215, 3)
     line = -0.62 + rng.uniform(-0.12, 0.12)
+    grow = max(0.14, 0.04 + 1.2 * scene.who.hair_volume)
     for ring in (
-        *scene.head.back_rings(0.12),
-        scene.head.ring(1.0, 0.12),
-        scene.head.ring(0.9, 0.14),
+        *scene.head.back_rings(grow),
+        scene.head.ring(1.0, grow),
+        scene.head.ring(0.9, grow),
     ):
         ring[:, 1] = np.minimum(ring[:, 1], line)
         canvas.fill(scene.in_space(ring), colour)
-    band = np.column_stack([1.02 * _X * scene.who.forehead_width, line + 0.0 * _X])
+    band = np.column_stack([1.1 * _X * scene.who.forehead_width, line + 0.0 * _X])
     edge = scene.in_space(scene.head.lift(band, 0.1))
     crown = scene.in_space(scene.head.lift(band - (0, 0.4), 0.1))
     canvas.fill(np.vstack([edge, crown[::-1]]), colour)

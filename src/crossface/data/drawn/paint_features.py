@@ -112,8 +112,8 @@ def _paint_mouth(canvas: Canvas, scene: Scene) -> None:
     canvas.fill(np.vstack([top, inner_top[::-1]]), colour * 0.86)
     shine = inner_bottom + 0.42 * (bottom - inner_bottom)
     canvas.line(shine[4:9], np.clip(colour * 1.22, 0, 255), scene.px(0.03))
-    line = mix(colour * 0.4, _BLACK, 0.25)
-    canvas.line(inner_top, line, scene.px(0.022))
+    line = mix(colour * 0.45, _BLACK, 0.15)
+    canvas.line(inner_top, line, scene.px(0.02))
     if gap > 0.8:
         canvas.line(inner_bottom, colour * 0.7, scene.px(0.012))
     canvas.line(bottom[3:10], colour * 0.8, scene.px(0.013))

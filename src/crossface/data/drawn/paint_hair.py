@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from crossface.core.geometry import Float64Array
 from crossface.core.seeds import generator
 from crossface.data.drawn.canvas import Canvas
+from crossface.data.drawn.geometry3d import CENTRE
 from crossface.data.drawn.identity import HAIR_STYLES
 from crossface.data.drawn.palette import mix
 from crossface.data.drawn.scene import Scene
 
 _HANGING = {"bob", "long", "curtains"}
 _X = np.linspace(-1.0, 1.0, 17)
-_STEPS = np.linspace(0.0, 0.97, 8)
+_STEPS = np.linspace(0.0, 0.9, 8)
 
 
 def style_of(scene: Scene) -> str:
@@ -29,8 +32,10 @@ def paint_back_hair(canvas: Canvas, scene: Scene) -> None:
         low = {"bob": 0.75, "curtains": 1.15, "long": 1.75}[style] + 0.45 * (who.hair_length - 1.5)
         half = np.linspace(0, 1, 9)
         wave = 0.09 * who.hair_curl * np.sin(half * 11 + scene.how.hair_sway)
-        x = (who.cheek_width + who.hair_volume) * (1 + 0.12 * half) + 0.08 + wave
-        y = -0.7 + (low + 0.7) * half
+        widening = np.minimum(1.0, 2.2 * half)
+        top, side = 0.85 * who.forehead_width, who.cheek_width + who.hair_volume + 0.08
+        x = top * (1 - widening) + side * widening + 0.12 * half + wave * widening
+        y = -1.0 + (low + 1.0) * half
         right = np.column_stack([x, y, np.full(9, -0.35)])
         left = right[::-1] * (-1, 1, 1)
         canvas.fill(scene.in_space(np.vstack([right, left])), dark)
@@ -55,15 +60,16 @@ def paint_cap(canvas: Canvas, scene: Scene) -> None:
         if style == "curly":
             _curl(ring, scene)
         if style == "quiff":
-            ring[:, 1] -= (
-                0.16
-                * np.exp(-(((ring[:, 0] - 0.3 * scene.who.hair_part) / 0.45) ** 2))
-                * (ring[:, 1] < -1.2)
-            )
+            aside = (ring[:, 0] - 0.3 * scene.who.hair_part) / 0.45
+            ring[:, 1] -= 0.16 * np.exp(-(aside**2)) * (ring[:, 1] < -1.2)
         canvas.fill(scene.in_space(ring), colour)
+    for near, far in pairwise(rings):
+        canvas.fill(scene.hull(near, far), colour)
     _strands(canvas, scene, rings[-2], colour)
     face = _face_window(scene, style)
     canvas.fill(face, scene.skin)
+    for share in (0.88, 0.76):  # on the far side of a turned head these stand before the outline
+        canvas.fill(_face_window(scene, style, share), scene.skin)
     if style == "buzz":
         canvas.line(face[: len(_X)], mix(colour, scene.skin, 0.5), scene.px(0.05))
 
@@ -71,8 +77,8 @@ def paint_cap(canvas: Canvas, scene: Scene) -> None:
 def _grown(scene: Scene, grow: float, cut: float) -> list[Float64Array]:
     """Rings of the skull with hair on it, full at the top and tapering to the cut."""
     head = scene.head
-    bare = [*head.back_rings(), head.ring(1.0), head.ring(0.9)]
-    full = [*head.back_rings(grow), head.ring(1.0, grow), head.ring(0.9, grow)]
+    bare = [*head.back_rings()[::-1], head.ring(1.0), head.ring(0.9)]
+    full = [*head.back_rings(grow)[::-1], head.ring(1.0, grow), head.ring(0.9, grow)]
     rings = []
     for low, high in zip(bare, full, strict=True):
         share = np.clip((cut + 0.12 - low[:, 1:2]) / 0.55, 0.0, 1.0) ** 0.6
@@ -105,11 +111,12 @@ def _strands(canvas: Canvas, scene: Scene, rim: Float64Array, colour: Float64Arr
     start = np.column_stack([np.interp(place, _X, front[:, 0]), np.interp(place, _X, front[:, 1])])
     start = scene.head.lift(start, 0.02)
     steps = _STEPS[None, :, None]
-    bulge = 3.6 * steps * (1 - steps) * np.array([0.0, -0.12, 0.25])
+    reach = np.minimum(np.linalg.norm(outer - start, axis=1), 1.0)[:, None, None]
+    bulge = 3.2 * reach * steps * (1 - steps) * np.array([0.0, -0.1, 0.22])
     paths = start[:, None] + steps * (outer - start)[:, None] + bulge
     if scene.who.hair_curl > 0.5:
         wave = 0.06 * (scene.who.hair_curl - 0.5) * np.sin(12 * _STEPS)
-        paths[:, :, 0] += 2 * wave
+        paths[:, :, 0] += 2 * wave * (1 - _STEPS**2)
     flat = scene.in_space(paths.reshape(-1, 3)).reshape(*paths.shape[:2], 2)
     rows = np.arange(len(flat))
     light, dark = flat[rows * 7 % 5 < 2], flat[rows * 7 % 5 == 3]
@@ -137,7 +144,7 @@ def hairline(scene: Scene, style: str) -> Float64Array:
     return np.column_stack([x, np.minimum(line, -0.28)])
 
 
-def _face_window(scene: Scene, style: str) -> Float64Array:
+def _face_window(scene: Scene, style: str, share: float = 1.0) -> Float64Array:
     """Pixels of the face that no cap covers: hairline, sides and jaw."""
     outline = scene.head.outline
     inset = {"bob": 0.9, "long": 0.9, "curtains": 0.86}.get(style, 0.965)
@@ -146,6 +153,7 @@ def _face_window(scene: Scene, style: str) -> Float64Array:
     near = sides.copy()
     upper = near[:, 1] < (0.95 if style in _HANGING else 0.15)
     near[upper, 0] *= inset
+    near = CENTRE + (near - CENTRE) * share
     return scene.on_face(np.vstack([top, near]))
 
 
@@ -172,8 +180,9 @@ def _fringe(canvas: Canvas, scene: Scene) -> None:
     canvas.fill(np.vstack([roots, edge[::-1]]), scene.hair)
     middle = 0.5 * (roots + edge) + (scene.px(0.03), 0)
     paths = np.stack([roots, middle, edge], axis=1)
-    canvas.lines(paths[::2], np.clip(scene.hair * 1.2 + 8, 0, 255), scene.px(0.02))
-    canvas.lines(paths[1::2], scene.hair * 0.74, scene.px(0.025))
+    pick = rng.permutation(len(paths))
+    canvas.lines(paths[pick[:7]], np.clip(scene.hair * 1.15 + 6, 0, 255), scene.px(0.02))
+    canvas.lines(paths[pick[7:15]], scene.hair * 0.8, scene.px(0.025))
 
 
 def _locks(canvas: Canvas, scene: Scene, style: str) -> None:
@@ -185,6 +194,8 @@ def _locks(canvas: Canvas, scene: Scene, style: str) -> None:
     widening = np.minimum(1.0, 2.2 * down)
     base = 0.97 * who.forehead_width * (1 - widening) + who.cheek_width * widening
     for side in (-1, 1):
+        if side * scene.how.yaw_deg > 22:
+            continue  # hidden behind the far cheek
         inner = 0.94 * base + wave - (0.1 * down if style == "bob" else 0)
         outer = base + 0.8 * who.hair_volume + 0.12 * np.sin(np.pi * down) + wave
         y = -0.85 + (low + 0.85) * down

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from crossface.core.geometry import Float64Array
@@ -19,7 +21,7 @@ def paint_neck(canvas: Canvas, scene: Scene, clothes: Float64Array) -> None:
     """Neck and shoulders; they follow the head only a little."""
     body = Camera.of(scene.how, scene.size, follow=0.35)
     wide = 0.6 * scene.who.jaw_width + 0.1
-    neck = [(-wide, 0.8), (-wide, 1.5), (-wide - 0.15, 1.95)]
+    neck = [(-wide, 0.8), (-wide, 1.5), (-wide - 0.2, 2.25)]
     flat = np.array(neck + [(-x, y) for x, y in reversed(neck)])
     canvas.fill(body.project(np.column_stack([flat, np.full(6, -0.35)])), 0.72 * scene.skin)
     top = 1.86 + 0.55 * np.abs(_COLLAR) ** 2.5 + 0.22 * np.exp(-((_COLLAR / 0.25) ** 2))
@@ -31,20 +33,31 @@ def paint_neck(canvas: Canvas, scene: Scene, clothes: Float64Array) -> None:
 
 def paint_ears(canvas: Canvas, scene: Scene) -> None:
     """Both ears, drawn before the head that hides the far one."""
-    who = scene.who
     for side in (-1, 1):
-        for shrink, shade in ((1.0, 0.9), (0.6, 0.72)):
-            out = who.cheek_width * 0.97 + who.ear_out * (0.35 + shrink * np.cos(_TURN))
-            down = who.ear_y + who.ear_size * shrink * np.sin(_TURN) * (1 - 0.15 * np.sin(_TURN))
-            back = -0.2 - 0.22 * (1 + np.cos(_TURN)) * shrink + 0.1 * (1 - shrink)
-            ear = np.column_stack([side * out, down, back])
-            canvas.fill(scene.in_space(ear), shade * scene.skin * (1.0, 0.94, 0.93))
+        _paint_ear(canvas, scene, side)
+
+
+def paint_near_ear(canvas: Canvas, scene: Scene) -> None:
+    """The ear of the side that is turned to the viewer, drawn over head and hair."""
+    if abs(scene.how.yaw_deg) > 6:
+        _paint_ear(canvas, scene, -1 if scene.how.yaw_deg > 0 else 1)
+
+
+def _paint_ear(canvas: Canvas, scene: Scene, side: int) -> None:
+    who = scene.who
+    for shrink, shade in ((1.0, 0.9), (0.6, 0.72)):
+        out = who.cheek_width * 0.97 + who.ear_out * (0.35 + shrink * np.cos(_TURN))
+        down = who.ear_y + who.ear_size * shrink * np.sin(_TURN) * (1 - 0.15 * np.sin(_TURN))
+        back = -0.2 - 0.22 * (1 + np.cos(_TURN)) * shrink + 0.1 * (1 - shrink)
+        ear = np.column_stack([side * out, down, back])
+        canvas.fill(scene.in_space(ear), shade * scene.skin * (1.0, 0.94, 0.93))
 
 
 def paint_head(canvas: Canvas, scene: Scene) -> None:
     """The bare head: its rings from back to front, whose union is the silhouette."""
-    for ring in scene.head.back_rings():
-        canvas.fill(scene.in_space(ring), scene.skin)
+    chain = [scene.head.ring(1.0), *scene.head.back_rings()]
+    for near, far in pairwise(chain):
+        canvas.fill(scene.hull(near, far), scene.skin)
     for share in (1.0, 0.96, 0.88, 0.74):
         canvas.fill(scene.in_space(scene.head.ring(share)), scene.skin)
 

@@ -47,7 +47,7 @@ def hair_rgb(who: Identity) -> Float64Array:
 
 def iris_rgb(who: Identity) -> Float64Array:
     """(3,) colour of the iris."""
-    return np.clip(_along(_IRIS, who.iris_hue) * (0.75 + 0.6 * who.iris_light), 0, 255)
+    return np.clip(_along(_IRIS, who.iris_hue) * (0.65 + 0.5 * who.iris_light), 0, 255)
 
 
 def lip_rgb(who: Identity) -> Float64Array:

@@ -117,6 +117,8 @@ def _nose_lines(mask: Mask, scene: Scene) -> None:
 def _blush(scene: Scene) -> FloatMap:
     who, mask = scene.who, Mask(scene.size)
     for side in (-1, 1):
+        if side * scene.how.yaw_deg > 30:
+            continue
         cheek = ellipse(np.array([side * 0.58, 0.5]), (0.24, 0.18), count=14)
         mask.fill(scene.on_face(cheek), 0.15 + 0.6 * who.ruddiness)
     tip = ellipse(np.array([0.0, who.nose_y]), (0.12, 0.1), count=10)
@@ -133,6 +135,8 @@ def _highlights(scene: Scene) -> FloatMap:
     tip = nose.tip + shift + np.column_stack([disc, np.zeros(len(disc))])
     mask.fill(scene.in_space(tip), 0.9)
     for side in (-1, 1):
+        if side * scene.how.yaw_deg > 22:
+            continue  # the far cheek is the silhouette
         bone = np.array([(0.5, 0.26), (0.72, 0.16), (0.78, 0.24), (0.58, 0.36)]) * (side, 1)
         mask.fill(scene.on_face(bone), 0.35 + 0.4 * (side * lamp > 0))
     brow = ellipse(np.array([3 * lamp, -0.62]), (0.32, 0.14), count=12)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
+
 from crossface.core.geometry import Float64Array
 from crossface.data.drawn.anatomy import Eye, Mouth, Nose, eye, mouth, nose
 from crossface.data.drawn.geometry3d import Camera, Head
@@ -51,6 +54,12 @@ class Scene:
     def in_space(self, points: Float64Array) -> Float64Array:
         """(N, 3) points to (N, 2) pixels."""
         return self.camera.project(points)
+
+    def hull(self, *rings: Float64Array) -> Float64Array:
+        """(K, 2) pixels of the convex hull of rings in space."""
+        points = np.vstack([self.in_space(ring) for ring in rings]).astype(np.float32)
+        corners: Float64Array = cv2.convexHull(points)[:, 0].astype(np.float64)
+        return corners
 
     def px(self, length: float) -> float:
         """A length in head units as pixels, before foreshortening."""
