@@ -1,1 +1,276 @@
 """The public verbs: wires rooms that may not see each other."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from crossface.core.protocols import Embedder, FaceSource
+    from crossface.core.types import UInt8Batch
+    from crossface.evaluation.embed import EmbeddedFaces
+    from crossface.evaluation.report import Report
+    from crossface.export.onnx import ExportReport
+    from crossface.nets.layers import Backbone
+    from crossface.train.launch import FinishedRun
+
+PathLike = str | Path
+
+_PARITY_CROPS = 64
+
+
+def load_model(
+    model: PathLike, *, input_spec: str | None = None, threads: int | None = None
+) -> Embedder:
+    """An embedder from an ONNX file, a safetensors model or a run folder.
+
+    Args:
+        model: the file or folder.
+        input_spec: a preset name or JSON file for an ONNX file that does not say what it wants.
+        threads: CPU threads; all usable cores by default.
+
+    Raises:
+        WeightsError: if it cannot be read or does not say what input it wants.
+    """
+    from crossface.train.teachers import open_teacher
+
+    return open_teacher(str(model), input_spec=input_spec, threads=threads)
+
+
+def train(
+    config: PathLike | None = None,
+    *,
+    out: PathLike | None = None,
+    settings: dict[str, Any] | None = None,
+    resume: PathLike | None = None,
+    progress: bool = True,
+) -> FinishedRun:
+    """Train a network from labelled pictures with a margin head.
+
+    Args:
+        config: a TOML file, or None where ``settings`` say everything.
+        out: the run folder; "runs/STUDENT-DATE-TIME" by default.
+        settings: nested tables that win over the file, {"data": {"path": ...}} say.
+        resume: a run folder to go on with; nothing else may be given then.
+        progress: show progress on stderr.
+
+    Raises:
+        CrossfaceError: naming what does not fit, or where the run stopped.
+    """
+    from crossface.train.config import load_config
+    from crossface.train.launch import launch
+    from crossface.train.run import RunFolder
+
+    if resume is not None:
+        return launch(RunFolder(resume).config(), resume, resume=True, show_progress=progress)
+    resolved = load_config(config, [], settings or {})
+    folder = Path(out) if out is not None else default_run_folder(resolved.student.name)
+    return launch(resolved, folder, show_progress=progress)
+
+
+def distill(
+    *,
+    teacher: PathLike,
+    data: PathLike,
+    student: str | Backbone = "mobilefacenet",
+    distiller: str = "embedding",
+    features: PathLike | None = None,
+    config: PathLike | None = None,
+    out: PathLike | None = None,
+    settings: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> FinishedRun:
+    """Distil a teacher into a student; labels are optional.
+
+    Args:
+        teacher: an ONNX file, a safetensors model of ours, or a run folder.
+        data: aligned crops: a directory, a zip, a ``.rec`` or "drawn:ids=..".
+        student: a network by name, or one made by ``create_model`` (its architecture is used; the
+            weights start afresh from the run's seed).
+        distiller: "embedding", "cadfr" or "gkd".
+        features: one of our networks whose pixel features are used (cadfr).
+        config: a TOML file for everything else.
+        out: the run folder.
+        settings: nested tables that win over the file.
+        progress: show progress on stderr.
+
+    Returns:
+        The finished run; ``run.best`` is the student's file.
+
+    Raises:
+        CrossfaceError: naming what does not fit, or where the run stopped.
+    """
+    tables: dict[str, Any] = {
+        "teacher": {"path": str(teacher)},
+        "data": {"path": str(data)},
+        "distiller": {"name": distiller},
+        "student": {"name": student} if isinstance(student, str) else dict(student.arch),
+    }
+    if features is not None:
+        tables["teacher"]["features"] = str(features)
+    for name, table in (settings or {}).items():
+        both = isinstance(table, dict) and isinstance(tables.get(name), dict)
+        tables[name] = {**tables[name], **table} if both else table
+    return train(config, out=out, settings=tables, progress=progress)
+
+
+def evaluate(
+    model: PathLike | Embedder,
+    protocol: str = "pairs",
+    *,
+    data: PathLike | FaceSource,
+    pairs: PathLike | None = None,
+    flip: bool = True,
+    input_spec: str | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> Report:
+    """Measure a model on aligned crops, every figure with its 95 % interval.
+
+    Args:
+        model: an ONNX file, a safetensors model, a run folder, or any ``Embedder``.
+        protocol: one of ``list_protocols()``.
+        data: labelled crops (all-pairs) or crops named by the list (pairs).
+        pairs: LFW's ``pairs.txt`` or a CSV with ``fold,a,b,same``; a ``.bin`` holds its own.
+        flip: add the mirror image's embedding before normalising, as the field does.
+        input_spec: see ``load_model``.
+        threads: CPU threads.
+        progress: show progress on stderr.
+
+    Returns:
+        The report as JSON values; ``evaluation.report.report_table`` makes it a table.
+
+    Raises:
+        UnknownName: no such protocol. UsageError: no pair list. DataError: what does not fit.
+    """
+    from crossface.evaluation.protocols import PROTOCOLS
+
+    run = PROTOCOLS.resolve(protocol)
+    source = _open(data)
+    chosen = _pair_list(source, pairs) if protocol == "pairs" else None
+    faces = embed(
+        model, source, flip=flip, input_spec=input_spec, threads=threads, progress=progress
+    )
+    report: Report
+    report = run(faces) if chosen is None else run(faces, chosen[0], list_name=chosen[1])
+    return report
+
+
+def compare(
+    a: PathLike | Embedder,
+    b: PathLike | Embedder,
+    protocol: str = "all-pairs",
+    *,
+    data: PathLike | FaceSource,
+    pairs: PathLike | None = None,
+    flip: bool = True,
+    input_spec: str | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> Report:
+    """Is A better than B? Paired differences A - B on the same comparisons, with intervals.
+
+    Arguments are those of ``evaluate``; the report holds ``differences``, each {a, b, value, low,
+    high}, every model at its own threshold.
+
+    Raises:
+        UnknownName: no such protocol. UsageError: no pair list. DataError: what does not fit.
+    """
+    from crossface.evaluation.compare import compare_all_pairs, compare_pairs
+    from crossface.evaluation.protocols import PROTOCOLS
+
+    PROTOCOLS.resolve(protocol)
+    source = _open(data)
+    chosen = _pair_list(source, pairs) if protocol == "pairs" else None
+    first, second = (
+        embed(model, source, flip=flip, input_spec=input_spec, threads=threads, progress=progress)
+        for model in (a, b)
+    )
+    if chosen is None:
+        return compare_all_pairs([first], [second])
+    return compare_pairs([first], [second], chosen[0], list_name=chosen[1])
+
+
+def embed(
+    model: PathLike | Embedder,
+    data: PathLike | FaceSource,
+    *,
+    flip: bool = True,
+    input_spec: str | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> EmbeddedFaces:
+    """Unit embeddings of every picture of a set; see ``evaluate`` for the arguments."""
+    from crossface.evaluation.embed import embed_faces
+
+    embedder = model
+    if isinstance(model, str | Path):
+        embedder = load_model(model, input_spec=input_spec, threads=threads)
+    return embed_faces(embedder, _open(data), flip=flip, progress=progress)  # type: ignore[arg-type]
+
+
+def export(
+    model: PathLike,
+    out: PathLike,
+    *,
+    data: PathLike | FaceSource | None = None,
+    atol: float = 1e-4,
+) -> ExportReport:
+    """Write a model as ONNX and refuse it if it differs from the original.
+
+    Args:
+        model: a safetensors model or a run folder.
+        out: the ONNX file; it appears only if parity holds.
+        data: crops to compare on; drawn faces by default.
+        atol: largest allowed difference of a number of an embedding.
+
+    Raises:
+        ParityError: if the export differs; nothing is left behind.
+    """
+    from crossface.export.onnx import export_onnx
+    from crossface.train.teachers import model_file
+
+    return export_onnx(model_file(model), out, samples=_sample_crops(data), atol=atol)
+
+
+def list_protocols() -> list[str]:
+    """Names of the evaluation protocols."""
+    from crossface.evaluation.protocols import PROTOCOLS
+
+    return PROTOCOLS.names()
+
+
+def default_run_folder(student: str) -> Path:
+    """The folder of a run that names none: runs/STUDENT-DATE-TIME."""
+    return Path("runs") / f"{student}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _open(data: PathLike | FaceSource, labels: Literal["auto", "none"] = "auto") -> FaceSource:
+    from crossface.data import open_faces
+
+    return open_faces(data, labels=labels) if isinstance(data, str | Path) else data
+
+
+def _pair_list(source: FaceSource, pairs: PathLike | None) -> tuple[Any, str]:
+    from crossface.core.errors import UsageError
+    from crossface.data.formats.pair_list import read_pairs
+
+    if pairs is not None:
+        return read_pairs(pairs), Path(pairs).name
+    own = getattr(source, "pairs", None)
+    if own is None:
+        raise UsageError(
+            f"{source.name}: protocol 'pairs' needs a list: --pairs pairs.txt, or a CSV with "
+            "fold,a,b,same"
+        )
+    return own, source.name
+
+
+def _sample_crops(data: PathLike | FaceSource | None) -> UInt8Batch:
+    import numpy as np
+
+    source = _open("drawn:ids=16,per_id=4,seed=1" if data is None else data)
+    step = max(1, len(source) // _PARITY_CROPS)
+    chosen = range(0, len(source), step)[:_PARITY_CROPS]
+    return np.stack([source.read(index) for index in chosen])

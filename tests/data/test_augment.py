@@ -186,5 +186,5 @@ def test_a_config_that_makes_no_sense_is_refused(field: str, value: object) -> N
 
 
 def test_an_unknown_preset_says_which_there_are() -> None:
-    with pytest.raises(ConfigError, match="one of none, light, strong, got 'heavy'"):
+    with pytest.raises(ConfigError, match="one of none, flip, light, strong, got 'heavy'"):
         Augment("heavy")

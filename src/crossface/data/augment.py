@@ -22,9 +22,9 @@ Uniform = npt.NDArray[np.float64]
 """(n,) float64 in [0, 1)."""
 
 Probability = float
-Preset = Literal["none", "light", "strong"]
+Preset = Literal["none", "flip", "light", "strong"]
 
-PRESETS: tuple[Preset, ...] = ("none", "light", "strong")
+PRESETS: tuple[Preset, ...] = ("none", "flip", "light", "strong")
 
 # Where each operation's numbers lie in the vector of a picture. The first one decides whether it
 # happens. Append only: a changed place changes every run.
@@ -112,13 +112,15 @@ class AugmentConfig(BaseModel):
 
     @classmethod
     def preset(cls, name: str) -> AugmentConfig:
-        """``none``; ``light``: flips and light; ``strong``: everything, now and then.
+        """``none``; ``flip``; ``light``: flips and light; ``strong``: everything, now and then.
 
         Raises:
             ConfigError: if there is no such preset.
         """
         if name == "none":
             return cls()
+        if name == "flip":
+            return cls(flip_p=0.5)
         if name == "light":
             return cls(flip_p=0.5, light_p=0.5)
         if name == "strong":

@@ -94,6 +94,8 @@ class TrainLoader:
         shuffle: a new order in each epoch; else the order of the source.
         workers: background threads.
         prefetch: batches prepared ahead.
+        augment_period: epochs after which the changes to a picture repeat, so that a teacher's
+            embeddings of changed pictures can be reused; 0: never. The order never repeats.
 
     Raises:
         ConfigError: if a batch cannot be filled or a number is not positive.
@@ -112,6 +114,7 @@ class TrainLoader:
         shuffle: bool = True,
         workers: int = 1,
         prefetch: int = 4,
+        augment_period: int = 0,
     ) -> None:
         self.source = source
         self.batch_size = batch_size
@@ -122,6 +125,7 @@ class TrainLoader:
         self.shuffle = shuffle
         self.workers = workers
         self.prefetch = prefetch
+        self.augment_period = augment_period
         self.wait_seconds = 0.0
         self._check()
         view = source if isinstance(source, LabelledView) else LabelledView(source)
@@ -165,11 +169,12 @@ class TrainLoader:
         if indices is None:
             indices = self._indices(step)
         epoch = step // self.batches_per_epoch
+        view = epoch % self.augment_period if self.augment_period else epoch
         crops = np.empty((len(indices), 112, 112, 3), dtype=np.uint8)
         flipped = np.empty(len(indices), dtype=np.bool_)
         for row, index in enumerate(indices.tolist()):
             crops[row], flipped[row] = self.augment.apply(
-                self.source.read(index), seed=self.seed, epoch=epoch, index=index
+                self.source.read(index), seed=self.seed, epoch=view, index=index
             )
         return Batch(
             crops=crops,

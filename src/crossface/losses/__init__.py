@@ -1,1 +1,29 @@
-"""Numbers to minimise, as functions of tensors."""
+"""Numbers to minimise, as functions of tensors: margin heads, embedding and distillation losses."""
+
+from __future__ import annotations
+
+from crossface.core.registry import Registry
+
+HEADS = Registry(
+    "head",
+    {
+        "arcface": "crossface.losses.margin:ArcFace",
+        "cosface": "crossface.losses.margin:CosFace",
+    },
+    group="crossface.heads",
+)
+"""Classification heads: ``head(embeddings, labels)`` gives logits."""
+
+LOSSES = Registry(
+    "loss",
+    {
+        "cadfr_attention": "crossface.losses.cadfr:attention_loss",
+        "cadfr_feature": "crossface.losses.cadfr:feature_loss",
+        "cadfr_prompt": "crossface.losses.cadfr:prompt_loss",
+        "cosine": "crossface.losses.embedding:cosine_distance_loss",
+        "gkd": "crossface.losses.gkd:GroupedDistillation",
+        "hinton_kd": "crossface.losses.gkd:hinton_kd",
+    },
+    group="crossface.losses",
+)
+"""Distillation losses: the student's tensor first, the teacher's second, a scalar out."""

@@ -13,7 +13,18 @@ if TYPE_CHECKING:
 BACKBONES = Registry(
     "backbone",
     {
+        "iresnet100": "crossface.nets.iresnet:iresnet100",
+        "iresnet18": "crossface.nets.iresnet:iresnet18",
+        "iresnet34": "crossface.nets.iresnet:iresnet34",
+        "iresnet50": "crossface.nets.iresnet:iresnet50",
+        "mbf": "crossface.nets.mbf:MobileFaceNetWide",
         "mobilefacenet": "crossface.nets.mobilefacenet:MobileFaceNet",
+        "swin_micro": "crossface.nets.swin:swin_micro",
+        "swin_nano": "crossface.nets.swin:swin_nano",
+        "swin_s": "crossface.nets.swin:swin_s",
+        "swin_t": "crossface.nets.swin:swin_t",
+        "vit_s": "crossface.nets.vit:vit_s",
+        "vit_t": "crossface.nets.vit:vit_t",
     },
     group="crossface.backbones",
 )

@@ -34,6 +34,7 @@ class Backbone(nn.Module):
     feature_dim: int
     grid_hw: tuple[int, int]
     arch: dict[str, object]
+    is_frozen_teacher: bool = False
 
     def forward_features(self, x: Tensor) -> PixelFeatures:
         """(B, 3, 112, 112) normalised pixels to the last pixel features."""
@@ -86,7 +87,7 @@ def tokens_to_map(features: PixelFeatures) -> Tensor:
     """Pixel features back to (B, d, h, w); ``extra`` tokens are left out."""
     height, width = features.grid_hw
     cells = features.tokens[:, : height * width]
-    return cells.transpose(1, 2).reshape(len(cells), -1, height, width)
+    return cells.transpose(1, 2).reshape(cells.shape[0], -1, height, width)
 
 
 def init_conv_net(module: nn.Module) -> None:
@@ -99,5 +100,59 @@ def init_conv_net(module: nn.Module) -> None:
         elif isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
             if layer.weight is not None:
                 nn.init.ones_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+class Mlp(nn.Sequential):
+    """Linear, activation, linear: the feed-forward half of a Transformer block."""
+
+    def __init__(self, dim: int, hidden: int, activation: type[nn.Module] = nn.GELU) -> None:
+        super().__init__(nn.Linear(dim, hidden), activation(), nn.Linear(hidden, dim))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: while training, a sample skips the branch with probability ``rate``.
+
+    Paper: Huang et al., "Deep Networks with Stochastic Depth", arXiv:1603.09382.
+    Deviation: kept branches are scaled by 1 / (1 - rate) in training instead of by 1 - rate in
+    inference, as everybody does.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"drop path rate must lie in 0..1, 1 excluded, got {rate}")
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) to the same shape."""
+        if not self.training or self.rate == 0:
+            return x
+        keep = x.new_empty(len(x), *[1] * (x.dim() - 1)).bernoulli_(1 - self.rate)
+        return x * keep / (1 - self.rate)
+
+
+class FlattenHead(nn.Sequential):
+    """(B, N, d) cells to (B, embedding_dim): flatten, linear, batch norm, linear, batch norm.
+
+    The head of InsightFace's ViT and of CVLface's Swin; its batch-norm epsilon is theirs.
+    """
+
+    def __init__(self, cells: int, dim: int, hidden: int, embedding_dim: int) -> None:
+        super().__init__(
+            nn.Flatten(1),
+            nn.Linear(cells * dim, hidden, bias=False),
+            nn.BatchNorm1d(hidden, eps=2e-5),
+            nn.Linear(hidden, embedding_dim, bias=False),
+            nn.BatchNorm1d(embedding_dim, eps=2e-5),
+        )
+
+
+def init_transformer(net: nn.Module) -> None:
+    """Truncated-normal linear maps (0.02), zero biases: the start of Swin and ViT."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

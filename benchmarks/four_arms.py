@@ -1,0 +1,140 @@
+"""Does CADFR beat plain embedding regression on real faces? Four arms, several seeds, one student.
+
+Arms, all with the same student, pictures, augmentation, images and schedule:
+
+- ``original``: regression to the original black-box teacher's cached embedding
+- ``swin``: regression to the embedding of a Swin of ours, itself distilled from the original
+- ``cadfr``: the original's embedding as target, URFM and APT over the Swin's pixel features
+- ``cadfr_no_apt``: the same without prompts
+
+Every finished cell is a run folder with a summary and a scores file; a second call goes on where
+the first stopped. With ``--evaluate`` the finished cells are measured once on the benchmark set and
+compared, mean over seeds against mean over seeds, with paired intervals.
+
+    python benchmarks/four_arms.py --data faces.zip --teacher teacher.onnx --swin runs/swin \
+        --out runs/four_arms --steps 800 --seeds 0 1 2
+    python benchmarks/four_arms.py ... --evaluate lfw112.zip --json results.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+
+from crossface.api import embed
+from crossface.core.files import write_json
+from crossface.evaluation.compare import compare_all_pairs
+from crossface.evaluation.protocols.all_pairs import evaluate_all_pairs
+from crossface.train.config import parse_config
+from crossface.train.launch import launch
+from crossface.train.run import SUMMARY, environment
+
+ARMS = ("original", "swin", "cadfr", "cadfr_no_apt")
+
+
+def cell_config(arm: str, seed: int, options: argparse.Namespace) -> dict:
+    """The whole configuration of one cell."""
+    teacher = {"path": options.swin if arm == "swin" else options.teacher}
+    distiller: dict = {"name": "embedding"}
+    if arm.startswith("cadfr"):
+        teacher["features"] = options.swin
+        distiller = {"name": "cadfr", "options": {"apt": arm == "cadfr"}}
+    budget = {"minutes": options.minutes} if options.minutes else {"steps": options.steps}
+    return {
+        "data": {
+            "path": options.data,
+            "labels": "none",
+            "holdout": options.holdout,
+            "augment": options.augment,
+        },
+        "teacher": teacher,
+        "student": {"name": "mobilefacenet", "options": {"width": options.width}},
+        "distiller": distiller,
+        "optim": {"lr": options.lr, "ema_decay": 0.998},
+        "budget": budget,
+        "seed": seed,
+        "threads": options.threads,
+        "compile": options.compile,
+    }
+
+
+def run_cells(options: argparse.Namespace) -> None:
+    """Train what is not there yet, seed by seed, so that every stop leaves whole blocks."""
+    for seed, arm in itertools.product(options.seeds, options.arms):
+        folder = Path(options.out) / f"{arm}-{seed}"
+        if (folder / SUMMARY).exists():
+            continue
+        config = parse_config(cell_config(arm, seed, options), source="four_arms")
+        launch(config, folder, resume=(folder / "config.json").exists())
+
+
+def evaluate_cells(options: argparse.Namespace) -> dict:
+    """Reports of every finished cell and the paired differences to ``original``."""
+    faces: dict[str, list] = {arm: [] for arm in options.arms}
+    cells = []
+    for arm, seed in itertools.product(options.arms, options.seeds):
+        folder = Path(options.out) / f"{arm}-{seed}"
+        if not (folder / SUMMARY).exists():
+            continue
+        embedded = embed(folder, options.evaluate, threads=options.threads)
+        faces[arm].append(embedded)
+        report = evaluate_all_pairs(embedded)
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        cells.append({"arm": arm, "seed": seed, "summary": summary, "report": report})
+    first = options.arms[0]
+    return {
+        "experiment": "four_arms",
+        "cells": cells,
+        "compared_with": first,
+        "differences": {
+            arm: compare_all_pairs(faces[arm], faces[first])
+            for arm in options.arms[1:]
+            if len(faces[arm]) == len(faces[first]) and faces[arm]
+        },
+        "configs": {arm: anonymous(cell_config(arm, 0, options)) for arm in options.arms},
+        **environment(),
+    }
+
+
+def anonymous(config: dict) -> dict:
+    """File names instead of paths."""
+    config = json.loads(json.dumps(config))
+    for table, key in (("data", "path"), ("teacher", "path"), ("teacher", "features")):
+        if key in config[table]:
+            config[table][key] = Path(config[table][key]).name
+    return config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--swin", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--width", type=float, default=0.5)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--augment", default="light")
+    parser.add_argument("--holdout", type=int, default=2000)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--evaluate", help="labelled crops; never used to choose anything")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if options.evaluate:
+        result = evaluate_cells(options)
+        if options.json:
+            write_json(options.json, result)
+        else:
+            print(json.dumps(result, indent=2))
+    else:
+        run_cells(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The command line: a table of verbs and one error door. Results on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from crossface import __version__
+from crossface.core.errors import CrossfaceError
+
+COMMANDS = {
+    "demo": "crossface.app.commands.demo",
+    "train": "crossface.app.commands.train",
+    "distill": "crossface.app.commands.distill",
+    "evaluate": "crossface.app.commands.evaluate",
+    "compare": "crossface.app.commands.compare",
+    "export": "crossface.app.commands.export",
+    "models": "crossface.app.commands.models",
+    "protocols": "crossface.app.commands.protocols",
+    "doctor": "crossface.app.commands.doctor",
+}
+
+
+class _InOrder(TyperGroup):
+    """Verbs in the order a user says them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401  # typer's own context
+        """Names of the verbs."""
+        return list(COMMANDS)
+
+
+def build() -> typer.Typer:
+    """The command tree; importing a verb's module imports nothing heavy."""
+    app = typer.Typer(
+        name="crossface",
+        cls=_InOrder,
+        help="Distil a face-recognition teacher into a CNN, prove how good it is, and run it.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name, module in COMMANDS.items():
+        app.command(name)(import_module(module).command)
+    return app
+
+
+def _options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only warnings on stderr.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("crossface: %(message)s"))
+    logger = logging.getLogger("crossface")
+    logger.handlers = [handler]
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    if debug:
+        os.environ["CROSSFACE_DEBUG"] = "1"
+    context.obj = {"quiet": quiet}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; exit codes are those of ``core.errors``."""
+    try:
+        build()(args=arguments, standalone_mode=True)
+    except CrossfaceError as error:
+        if os.environ.get("CROSSFACE_DEBUG"):
+            raise
+        print(f"crossface: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("crossface: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        extra = {
+            "torch": "train",
+            "lightning_fabric": "train",
+            "onnx": "export",
+            "onnxscript": "export",
+            "matplotlib": "plots",
+        }.get(error.name or "")
+        if extra is None or os.environ.get("CROSSFACE_DEBUG"):
+            raise
+        print(
+            f"crossface: {error.name} is not installed; this needs it: "
+            f"pip install 'crossface[{extra}]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)

@@ -1,0 +1,48 @@
+"""``crossface compare``: is A better than B, with a paired interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossface.app.options import InputSpecOption, JsonOut, Threads
+
+
+def command(  # noqa: PLR0913, PLR0917  # a command's options
+    context: typer.Context,
+    model_a: Annotated[str, typer.Argument(metavar="A", help="ONNX file, safetensors or run.")],
+    model_b: Annotated[str, typer.Argument(metavar="B", help="ONNX file, safetensors or run.")],
+    data: Annotated[str, typer.Option(help="Aligned crops: zip, directory, .bin, .rec, drawn:...")],
+    protocol: Annotated[str, typer.Option(help="pairs or all-pairs.")] = "all-pairs",
+    pairs: Annotated[
+        Path | None, typer.Option(help="LFW pairs.txt or CSV with fold,a,b,same.")
+    ] = None,
+    no_flip: Annotated[
+        bool, typer.Option("--no-flip", help="Do not add the mirror image.")
+    ] = False,
+    input_spec: InputSpecOption = None,
+    threads: Threads = None,
+    json_out: JsonOut = None,
+) -> None:
+    """Paired difference A - B on the same comparisons, with its 95 % interval."""
+    from crossface import api
+    from crossface.app.output import show_json
+    from crossface.evaluation.report import comparison_table
+
+    report = api.compare(
+        model_a,
+        model_b,
+        protocol if pairs is None else "pairs",
+        data=data,
+        pairs=pairs,
+        flip=not no_flip,
+        input_spec=input_spec,
+        threads=threads,
+        progress=not context.obj["quiet"],
+    )
+    if json_out is not None:
+        show_json(report, json_out)
+    if str(json_out) != "-":
+        print(comparison_table(report))

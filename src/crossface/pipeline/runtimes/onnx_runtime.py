@@ -1,0 +1,282 @@
+"""Any ONNX face embedder on onnxruntime: uint8 crops in, raw float32 embeddings out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from crossface.core.contract import EmbeddingContract, InputSpec, parse_model
+from crossface.core.errors import WeightsError
+from crossface.core.files import sha256_file
+from crossface.core.geometry import normalise, retarget_crops
+from crossface.core.log import get_logger
+from crossface.core.protocols import Embedder
+from crossface.core.types import FloatArray, UInt8Batch
+from crossface.core.weights import find_by_sha256
+
+INPUT_SPEC_KEY = "crossface.input_spec"
+CONTRACT_KEY = "crossface.contract"
+
+SpecSource = Literal["argument", "metadata", "table", "assumed"]
+
+_log = get_logger("pipeline")
+
+
+class OnnxEmbedder:
+    """A face embedder in an ONNX file, run on the CPU.
+
+    The input it wants comes from, in this order: ``input_spec``; the file's metadata (written by
+    ``crossface export``); the table of known third-party files, by sha256; and, if the graph's
+    input is exactly (N, 3, 112, 112), the ArcFace convention, which is then logged as a warning
+    and recorded as ``input_spec_source = "assumed"``.
+
+    Args:
+        path: the ONNX file.
+        input_spec: how crops must be aligned and normalised, if the file does not say.
+        threads: of one inference; the cores this process may use by default.
+        batch_size: rows run at once; a graph with a fixed batch uses its own.
+
+    Attributes:
+        contract: who this is and which space it embeds into.
+        input_spec: how its crops must be aligned and normalised.
+        input_spec_source: where ``input_spec`` came from.
+        licence: of a known third-party file, else None.
+
+    Raises:
+        WeightsError: not an ONNX file, truncated, not an embedder, or of an unknown input.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        input_spec: InputSpec | None = None,
+        threads: int | None = None,
+        batch_size: int = 64,
+    ) -> None:
+        if batch_size < 1 or (threads is not None and threads < 1):
+            raise ValueError(f"batch_size and threads must be >= 1, got {batch_size}, {threads}")
+        self._name = Path(path).name
+        self.threads = threads or available_cores()
+        self._session = _open_session(Path(path), self.threads)
+        graph = _read_graph(self._session, self._name)
+        digest = sha256_file(path)
+        known = find_by_sha256(digest)
+        metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+        self._input_name = graph.input_name
+        self._fixed_batch = graph.batch
+        self._batch_size = graph.batch or batch_size
+        self.licence = None if known is None else f"{known.licence} ({known.caveat})"
+        self.input_spec_source: SpecSource
+        if input_spec is not None:
+            self._input_spec, self.input_spec_source = input_spec, "argument"
+        elif INPUT_SPEC_KEY in metadata:
+            text = metadata[INPUT_SPEC_KEY]
+            self._input_spec = parse_model(InputSpec, text, source=self._name)
+            self.input_spec_source = "metadata"
+        elif known is not None:
+            self._input_spec, self.input_spec_source = known.input_spec, "table"
+        else:
+            self._input_spec, self.input_spec_source = _assume_spec(graph, self._name), "assumed"
+        _check_size(self._input_spec, graph, self._name)
+        self._dim = self._probe_dim()
+        self._contract = self._make_contract(metadata, known.name if known else None, digest)
+
+    @property
+    def contract(self) -> EmbeddingContract:
+        """Who this is and which space it embeds into."""
+        return self._contract
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """How its crops must be aligned and normalised."""
+        return self._input_spec
+
+    def embed(self, crops: UInt8Batch) -> FloatArray:
+        """Raw embeddings.
+
+        Args:
+            crops: (N, H, W, 3) uint8 RGB, in this embedder's own template.
+
+        Returns:
+            (N, D) float32, not normalised.
+
+        Raises:
+            ValueError: if the crops have another size.
+            WeightsError: if the model gives a value that is not finite.
+        """
+        out = np.empty((len(crops), self._dim), dtype=np.float32)
+        for start in range(0, len(crops), self._batch_size):
+            part = crops[start : start + self._batch_size]
+            out[start : start + len(part)] = self._run(normalise(part, self._input_spec))
+        if not np.isfinite(out).all():
+            row = int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
+            raise WeightsError(
+                f"{self._name}: expected finite embeddings, row {row} of {len(out)} is not"
+            )
+        return out
+
+    def _run(self, values: FloatArray) -> FloatArray:
+        """(n, D) raw output of n <= batch rows; short batches of a fixed graph are padded."""
+        rows = len(values)
+        if self._fixed_batch and rows < self._fixed_batch:
+            missing = self._fixed_batch - rows
+            values = np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
+        try:
+            (output,) = self._session.run(None, {self._input_name: values})
+        except _session_errors() as error:
+            raise WeightsError(f"{self._name}: cannot be run: {_first_line(error)}") from None
+        if not isinstance(output, np.ndarray) or output.dtype.kind != "f":
+            raise WeightsError(f"{self._name}: expected a float output, got another kind")
+        flat = output.reshape(len(output), -1) if output.ndim >= 2 else output
+        if flat.ndim != 2 or len(flat) != len(values) or max(output.shape[1:]) != flat.shape[1]:
+            raise WeightsError(
+                f"{self._name}: expected embeddings (N, D) or (N, D, 1, 1), "
+                f"got {output.shape} for {len(values)} crops"
+            )
+        return flat[:rows].astype(np.float32, copy=False)
+
+    def _probe_dim(self) -> int:
+        blank = np.zeros((1, *self._input_spec.size_hw, 3), dtype=np.uint8)
+        return int(self._run(normalise(blank, self._input_spec)).shape[1])
+
+    def _make_contract(
+        self, metadata: dict[str, str], known_name: str | None, digest: str
+    ) -> EmbeddingContract:
+        if CONTRACT_KEY in metadata:
+            contract: EmbeddingContract = parse_model(
+                EmbeddingContract, metadata[CONTRACT_KEY], source=self._name
+            )
+            if contract.dim != self._dim:
+                raise WeightsError(
+                    f"{self._name}: its contract says {contract.dim} dimensions, "
+                    f"the graph gives {self._dim}"
+                )
+            return contract.model_copy(update={"input_digest": self._input_spec.digest})
+        stem = known_name or Path(self._name).stem
+        return EmbeddingContract(
+            model_id=stem,
+            digest=digest,
+            dim=self._dim,
+            space_id=f"{stem}:{digest[:16]}",
+            input_digest=self._input_spec.digest,
+        )
+
+
+def crops_for(embedder: Embedder, crops112: UInt8Batch) -> FloatArray:
+    """Raw embeddings of crops in the ArcFace 112x112 template, resampled once for the embedder.
+
+    Args:
+        embedder: any embedder.
+        crops112: (N, 112, 112, 3) uint8 RGB.
+
+    Returns:
+        (N, D) float32, not normalised.
+    """
+    return embedder.embed(retarget_crops(crops112, embedder.input_spec))
+
+
+def available_cores() -> int:
+    """Cores this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(len(os.sched_getaffinity(0)), 1)
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """What the graph's only input says; None where an axis is dynamic."""
+
+    input_name: str
+    shape: tuple[int | None, ...]
+
+    @property
+    def batch(self) -> int | None:
+        return self.shape[0]
+
+    def size_hw(self, layout: str) -> tuple[int | None, int | None]:
+        height, width = self.shape[2:4] if layout == "nchw" else self.shape[1:3]
+        return height, width
+
+    @property
+    def text(self) -> str:
+        return "(" + ", ".join("N" if d is None else str(d) for d in self.shape) + ")"
+
+
+def _open_session(path: Path, threads: int) -> Any:  # noqa: ANN401  # onnxruntime has no types
+    import onnxruntime
+
+    if not path.is_file():
+        raise WeightsError(f"{path.name}: expected an ONNX file, there is no such file")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # its warnings on unused initialisers are not the user's
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except _session_errors() as error:
+        raise WeightsError(
+            f"{path.name}: expected an ONNX model, it is another kind of file, truncated or "
+            f"broken ({type(error).__name__})"
+        ) from None
+
+
+def _read_graph(session: Any, name: str) -> _Graph:  # noqa: ANN401
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise WeightsError(
+            f"{name}: expected an embedder with one input and one output, "
+            f"got {len(inputs)} and {len(outputs)}"
+        )
+    (entry,) = inputs
+    shape = tuple(d if isinstance(d, int) and d > 0 else None for d in entry.shape)
+    if entry.type != "tensor(float)" or len(shape) != 4:
+        raise WeightsError(
+            f"{name}: expected a float32 image batch as input, got {entry.type} {entry.shape}"
+        )
+    return _Graph(entry.name, shape)
+
+
+def _assume_spec(graph: _Graph, name: str) -> InputSpec:
+    if graph.shape[1:] != (3, 112, 112):
+        raise WeightsError(
+            f"{name}: nothing says how its crops are aligned and normalised and its input is "
+            f"{graph.text}, not (N, 3, 112, 112); pass --input-spec with that size"
+        )
+    _log.warning(
+        "%s does not say how its crops are normalised; assuming the ArcFace convention: "
+        "RGB, 112x112, (value - 127.5) / 127.5; pass --input-spec if that is wrong",
+        name,
+    )
+    return InputSpec()
+
+
+def _check_size(spec: InputSpec, graph: _Graph, name: str) -> None:
+    channels = graph.shape[1 if spec.layout == "nchw" else 3]
+    wanted = graph.size_hw(spec.layout)
+    agrees = all(w in {None, s} for w, s in zip(wanted, spec.size_hw, strict=True))
+    if channels not in {None, 3} or not agrees:
+        height, width = spec.size_hw
+        raise WeightsError(
+            f"{name}: its input spec says {height}x{width} {spec.layout}, "
+            f"the graph's input is {graph.text}"
+        )
+
+
+def _session_errors() -> tuple[type[Exception], ...]:
+    """Everything onnxruntime raises; its classes share no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    kinds = [k for k in vars(state).values() if isinstance(k, type) and issubclass(k, Exception)]
+    return (RuntimeError, ValueError, *kinds)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().split("\n", 1)[0]
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,105 @@
+"""Start or resume a run and leave a finished model in its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crossface.core.contract import InputSpec
+from crossface.core.errors import TrainingStopped
+from crossface.core.log import get_logger
+from crossface.nets.checkpoint import make_contract, save_model
+from crossface.train.config import RunConfig, config_json
+from crossface.train.loop import Session, run
+from crossface.train.run import RunFolder, git_commit
+from crossface.train.setup import prepare
+from crossface.train.teachers import open_teacher
+
+log = get_logger("train")
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A finished run.
+
+    Attributes:
+        folder: the run folder.
+        best: the student, safetensors with InputSpec, contract and training card.
+        summary: steps, images, minutes, core-minutes and the last validation figures.
+    """
+
+    folder: Path
+    best: Path
+    summary: dict[str, Any]
+
+
+def launch(
+    config: RunConfig, out: str | Path, *, resume: bool = False, show_progress: bool = True
+) -> FinishedRun:
+    """Train a student as the configuration says.
+
+    Args:
+        config: the resolved configuration.
+        out: the run folder; new, or that of the run to resume.
+        resume: go on from the newest checkpoint in ``out``.
+        show_progress: progress with an estimate of the time left on stderr.
+
+    Raises:
+        CrossfaceError: naming what does not fit, where the run stopped, or how to go on.
+    """
+    folder = RunFolder(out)
+    session = prepare(config, folder, show_progress=show_progress)
+    if not resume:
+        folder.start(config, facts=_facts(session))
+    progressed = run(session, resume=resume, show_progress=show_progress)
+    if not session.average.updates:
+        raise TrainingStopped(f"{folder.path.name}: the budget ended before the first step")
+    images = progressed.step * config.batch_size
+    summary = {
+        "steps": progressed.step,
+        "images": images,
+        "minutes": round(progressed.elapsed_s / 60, 3),
+        "core_minutes": round(progressed.core_s / 60, 3),
+        "images_per_s": round(images / max(progressed.elapsed_s, 1e-9), 1),
+        "waited_share": round(progressed.waited_s / max(progressed.elapsed_s, 1e-9), 4),
+        **progressed.history,
+    }
+    _save_student(session, summary)
+    folder.finish(summary)
+    return FinishedRun(folder.path, folder.best, summary)
+
+
+def _facts(session: Session) -> dict[str, Any]:
+    source = session.loader.source
+    return {
+        "seed": session.config.seed,
+        "data": {"name": source.name, "pictures": len(source), "digest": source.digest()},
+        "steps_per_epoch": session.loader.batches_per_epoch,
+        "student_parameters": sum(p.numel() for p in session.objective.student.parameters()),
+    }
+
+
+def _save_student(session: Session, summary: dict[str, Any]) -> None:
+    config = session.config
+    teacher = None
+    if config.teacher is not None:
+        teacher = open_teacher(config.teacher.path, input_spec=config.teacher.input_spec, threads=1)
+    net = session.average.net
+    space = None
+    if teacher is not None and session.objective.keeps_space:
+        space = teacher.contract.space_id
+    training = {
+        "config": config_json(config),
+        "commit": git_commit(),
+        "data": {"name": session.loader.source.name, "digest": session.loader.source.digest()},
+        "teacher": None if teacher is None else teacher.contract.model_dump(mode="json"),
+        "summary": summary,
+    }
+    save_model(
+        net,
+        session.folder.best,
+        contract=make_contract(net, InputSpec(), space_id=space),
+        input_spec=InputSpec(),
+        training=training,
+    )

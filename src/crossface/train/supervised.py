@@ -1,0 +1,42 @@
+"""Training without a teacher: a margin head over identities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from crossface.core.errors import ConfigError
+from crossface.losses import HEADS
+from crossface.nets.layers import Backbone
+from crossface.train.config import MethodConfig
+from crossface.train.distillers.base import Objective, Signals
+
+
+class Supervised(Objective):
+    """Cross-entropy over the logits of a margin head (ArcFace, CosFace).
+
+    Args:
+        student: the network to train.
+        head: name and options of the head.
+        classes: number of identities.
+    """
+
+    needs_labels = True
+
+    def __init__(self, student: Backbone, head: MethodConfig | None, *, classes: int) -> None:
+        super().__init__(student)
+        if head is None or classes < 2:
+            raise ConfigError(
+                "training without a teacher needs a [head] and at least 2 identities, "
+                f"got {classes}"
+            )
+        try:
+            self.head = HEADS.resolve(head.name)(classes, student.embedding_dim, **head.options)
+        except TypeError as error:
+            raise ConfigError(f"head {head.name!r}: {error}") from None
+
+    def forward(self, signals: Signals) -> dict[str, Tensor]:
+        """Loss of one batch."""
+        embedding = self.student_embedding(signals.images)
+        logits = self.head(embedding.float(), signals.labels)
+        return {"loss": torch.nn.functional.cross_entropy(logits, signals.labels, ignore_index=-1)}
