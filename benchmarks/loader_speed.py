@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--width", type=float, default=0.5)
+    parser.add_argument("--presets", nargs="+", default=PRESETS, help="train with these")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     size = 4096
@@ -150,7 +151,7 @@ def main() -> None:
         "augment_ms": {p: augment_ms(source, p) for p in PRESETS},
         "loader_images_per_s": {p: images_per_second(source, p, options.batch) for p in PRESETS},
         "training": {p: training(source, p, options.batch, options.steps, options.width)
-                     for p in PRESETS},
+                     for p in options.presets},
     }  # fmt: skip
     print(json.dumps(result))
 

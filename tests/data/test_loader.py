@@ -164,7 +164,7 @@ def test_waiting_is_counted_and_a_slow_step_does_not_wait() -> None:
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"workers": 0}, "workers must be at least 1"),
         ({"batch_size": 24}, "patterns: a batch takes 24 pictures, the set has 23"),
-        ({"augment": "heavy"}, "none, light, strong"),
+        ({"augment": "heavy"}, "none, flip, light, strong"),
     ],
 )
 def test_a_loader_that_cannot_work_is_refused(options: dict, problem: str) -> None:

@@ -126,6 +126,12 @@ def test_a_broken_stream_is_an_error_that_names_file_and_byte(stream: bytes) -> 
         read_plain(stream, place="x.bin")
 
 
+def test_a_negative_length_does_not_read_backwards() -> None:
+    loop = b"T\xfb\xff\xff\xff."  # five bytes back: the same opcode again, for ever
+    with pytest.raises(DataError, match=r"x.bin: byte 0: truncated: -5 bytes are announced"):
+        read_plain(loop, place="x.bin")
+
+
 @settings(derandomize=True, deadline=None, max_examples=30)
 @given(st.binary(max_size=60))
 def test_random_bytes_raise_nothing_else(stream: bytes) -> None:
