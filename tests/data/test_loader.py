@@ -154,8 +154,9 @@ def test_waiting_is_counted_and_a_slow_step_does_not_wait() -> None:
     next(batches)
     first = idle.wait_seconds
     for _ in batches:
-        time.sleep(0.05)
-    assert idle.wait_seconds - first < 0.1
+        time.sleep(0.1)
+    # Six batches of patterns take milliseconds; the bound leaves room for a busy machine.
+    assert idle.wait_seconds - first < 0.4
 
 
 @pytest.mark.parametrize(
