@@ -86,7 +86,7 @@ def tokens_to_map(features: PixelFeatures) -> Tensor:
     """Pixel features back to (B, d, h, w); ``extra`` tokens are left out."""
     height, width = features.grid_hw
     cells = features.tokens[:, : height * width]
-    return cells.transpose(1, 2).reshape(len(cells), -1, height, width)
+    return cells.transpose(1, 2).reshape(-1, cells.shape[2], height, width)  # len() fixes B in ONNX
 
 
 def init_conv_net(module: nn.Module) -> None:
