@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -66,11 +69,27 @@ def cached_embeddings(
     key = cache_key(teacher, source)
     data_file, record_file = root / f"{key}.npy", root / f"{key}.json"
     shape = (len(source), 2, teacher.contract.dim)
-    done = _done_so_far(data_file, record_file, shape)
-    if done < shape[0]:
-        _fill(teacher, source, data_file, record_file, shape, done, show=progress)
+    if _done_so_far(data_file, record_file, shape) < shape[0]:
+        with _only_one(root / f"{key}.lock"):
+            # Another run may have gone on with it while this one waited.
+            done = _done_so_far(data_file, record_file, shape)
+            if done < shape[0]:
+                _fill(teacher, source, data_file, record_file, shape, done, show=progress)
     result: HalfArray = np.load(data_file, mmap_mode="r", allow_pickle=False)
     return result
+
+
+@contextmanager
+def _only_one(lock_file: Path) -> Iterator[None]:
+    """Let one process at a time fill a cache; the lock goes with the process that holds it."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # no such lock outside Unix
+        yield
+        return
+    with lock_file.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def _done_so_far(data_file: Path, record_file: Path, shape: tuple[int, int, int]) -> int:
@@ -78,10 +97,12 @@ def _done_so_far(data_file: Path, record_file: Path, shape: tuple[int, int, int]
         return 0
     try:
         record = json.loads(record_file.read_text(encoding="utf-8"))
-        stored = np.load(data_file, mmap_mode="r", allow_pickle=False).shape
-        return int(record["done"]) if stored == shape else 0
+        stored = np.load(data_file, mmap_mode="r", allow_pickle=False)
+        done = int(record["done"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0
+    fits = stored.shape == shape and stored.dtype == np.float16 and 0 <= done <= shape[0]
+    return done if fits else 0
 
 
 def _fill(
@@ -94,7 +115,9 @@ def _fill(
     *,
     show: bool,
 ) -> None:
-    mode = "r+" if done else "w+"
+    mode: Literal["r+", "w+"] = "r+" if done else "w+"
+    if not done:
+        record_file.unlink(missing_ok=True)  # it speaks of data that is about to go
     store = np.lib.format.open_memmap(data_file, mode=mode, dtype=np.float16, shape=shape)
     with Progress(f"teacher embeddings of {source.name}", shape[0], enabled=show) as progress:
         progress.advance(done)

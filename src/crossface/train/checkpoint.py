@@ -45,6 +45,8 @@ def save_checkpoint(
     optimizer_tensors, optimizer_plain = _flatten_optimizer(optimizer)
     tensors |= optimizer_tensors
     tensors["rng.torch"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
     metadata = {
         "format": _FORMAT,
         "config_digest": config_digest,
@@ -87,6 +89,8 @@ def load_checkpoint(
     average.updates = int(metadata["average_updates"])
     _restore_optimizer(optimizer, groups.get("optim", {}), json.loads(metadata["optimizer"]))
     torch.set_rng_state(groups["rng"]["torch"])
+    if "cuda" in groups["rng"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(groups["rng"]["cuda"])
     return Progressed(**json.loads(metadata["progressed"]))
 
 

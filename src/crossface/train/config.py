@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from crossface.core.errors import ConfigError
 from crossface.data.augment import AugmentConfig
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 Options = dict[str, bool | int | float | str | None]
+
+_A_TABLE = re.compile(r"a valid dictionary or instance of \w+")
+
+# Tables that choose something by name, and what they choose by default.
+_NAMED = {"student": "mobilefacenet", "distiller": "embedding", "head": "cosface"}
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    # Strict: "3" is no number and true is no count. TOML has types of its own.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class NetConfig(_Section):
@@ -38,6 +49,8 @@ class DataConfig(_Section):
         holdout_seed: which ones; not the run's seed, so that runs compare.
         augment: a preset name, or a table of the augmentation's own fields.
         memory: "auto" keeps decoded pictures in memory when they fit in 4 GiB.
+        pseudo_identities: cluster the teacher's embeddings of an unlabelled set into so many
+            classes, for distillers that need identities.
     """
 
     path: str
@@ -47,6 +60,7 @@ class DataConfig(_Section):
     holdout_seed: int = 0
     augment: str | AugmentConfig = "light"
     memory: Literal["auto", "always", "never"] = "auto"
+    pseudo_identities: int | None = Field(default=None, ge=2)
 
 
 class TeacherConfig(_Section):
@@ -77,6 +91,13 @@ class MethodConfig(_Section):
     options: Options = Field(default_factory=dict)
 
 
+class HeadConfig(_Section):
+    """The margin head by name with its own options."""
+
+    name: str = "cosface"
+    options: Options = Field(default_factory=dict)
+
+
 class OptimConfig(_Section):
     """The optimiser. ``lr`` is the peak of warm-up and cosine."""
 
@@ -101,9 +122,8 @@ class BudgetConfig(_Section):
     def _exactly_one(self) -> Self:
         given = [k for k in ("steps", "epochs", "minutes") if getattr(self, k) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"exactly one of steps, epochs, minutes is needed, got {' and '.join(given) or 'none'}"
-            )
+            came = " and ".join(given) or "none"
+            raise ValueError(f"exactly one of steps, epochs, minutes is needed, got {came}")
         return self
 
 
@@ -114,11 +134,11 @@ class RunConfig(_Section):
     student: NetConfig = NetConfig()
     teacher: TeacherConfig | None = None
     distiller: MethodConfig | None = None
-    head: MethodConfig | None = None
+    head: HeadConfig | None = None
     optim: OptimConfig = OptimConfig()
     budget: BudgetConfig = BudgetConfig(epochs=1)
     batch_size: int = Field(default=128, gt=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     device: str = "cpu"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     threads: int | None = Field(default=None, gt=0)
@@ -133,6 +153,8 @@ class RunConfig(_Section):
             raise ValueError("teacher and distiller belong together: give both or neither")
         if self.teacher is None and self.head is None:
             raise ValueError("a run without a teacher needs a [head] (arcface, cosface)")
+        if self.teacher is None and self.data.pseudo_identities is not None:
+            raise ValueError("data.pseudo_identities come from a teacher, and there is none")
         return self
 
 
@@ -173,7 +195,7 @@ def parse_config(document: dict[str, Any], *, source: str) -> RunConfig:
     try:
         return RunConfig.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error)}") from None
+        raise ConfigError(f"{source}: {_first_problem(error, document)}") from None
 
 
 def config_json(config: RunConfig) -> dict[str, Any]:
@@ -182,9 +204,12 @@ def config_json(config: RunConfig) -> dict[str, Any]:
     return result
 
 
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    location = [str(part) for part in problem["loc"]]
+def _first_problem(error: ValidationError, document: dict[str, Any]) -> str:
+    problems = [(_location(problem, document), problem) for problem in error.errors()]
+    # A value that may be one of several kinds has a problem with each; the deepest one is meant.
+    start = problems[0][0]
+    related = [entry for entry in problems if entry[0][: len(start)] == start]
+    location, problem = max(related, key=lambda entry: len(entry[0]))
     dotted = ".".join(location) or "the document"
     if problem["type"] == "extra_forbidden":
         known = _keys_at(location[:-1])
@@ -193,9 +218,28 @@ def _first_problem(error: ValidationError) -> str:
         return f"unknown key {dotted!r}; {hint}"
     if problem["type"] == "missing":
         return f"{dotted!r} is missing"
+    said = [_A_TABLE.sub("a table", entry["msg"]) for where, entry in related if where == location]
+    expected = [
+        text.removeprefix("Value error, ").removeprefix("Input should be ") for text in said
+    ]
+    lead = "expected " if said[0].startswith("Input should be ") else ""
     got = problem.get("input")
     shown = f", got {got!r}" if isinstance(got, str | int | float | bool | list) else ""
-    return f"{dotted}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+    return f"{dotted}: {lead}{' or '.join(dict.fromkeys(expected))}{shown}"
+
+
+def _location(problem: ErrorDetails, document: dict[str, Any]) -> list[str]:
+    """The keys of a problem as the document has them, without the branches of a union."""
+    node: Any = document
+    found = []
+    for part in problem["loc"]:
+        at_place = part in node if isinstance(node, dict) else isinstance(part, int)
+        if at_place and isinstance(node, dict | list):
+            node = node[part]
+        elif problem["type"] != "missing" or part != problem["loc"][-1]:
+            continue
+        found.append(str(part))
+    return found
 
 
 def _keys_at(location: list[str]) -> list[str]:
@@ -220,30 +264,39 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401
 
 def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
     for key, value in values.items():
+        old = into.get(key)
         # A new budget replaces the old one: only one of its keys may be given.
-        if key != "budget" and isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
+        if key == "budget" or not (isinstance(value, dict) and isinstance(old, dict)):
+            into[key] = copy.deepcopy(value)
+            continue
+        if key in _NAMED and value.get("name", _name(old, key)) != _name(old, key):
+            old.pop("options", None)  # they were those of the other name
+        _merge(old, value)
+
+
+def _name(table: dict[str, Any], key: str) -> Any:  # noqa: ANN401  # unchecked so far
+    return table.get("name", _NAMED[key])
 
 
 def _assign(document: dict[str, Any], assignment: str) -> None:
     key, separator, text = assignment.partition("=")
-    if not separator or not key.strip():
+    parts = [part.strip() for part in key.split(".")]
+    if not separator or not all(parts):
         raise ConfigError(f"--set wants key=value, got {assignment!r}")
-    parts = key.strip().split(".")
     table = document
     for part in parts[:-1]:
-        table = table.setdefault(part, {})
+        table = table.get(part, {})
         if not isinstance(table, dict):
             raise ConfigError(f"--set {assignment!r}: {part!r} is a value, not a table")
-    if parts[0] == "budget":
-        table.clear()
-    table[parts[-1]] = _toml_value(text.strip())
+    value = _toml_value(text.strip())
+    for part in reversed(parts):
+        value = {part: value}
+    _merge(document, value)
 
 
 def _toml_value(text: str) -> Any:  # noqa: ANN401
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        document = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return None if text in {"none", "null"} else text
+    return document["value"] if len(document) == 1 else text

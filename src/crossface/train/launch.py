@@ -14,7 +14,6 @@ from crossface.train.config import RunConfig, config_json
 from crossface.train.loop import Session, run
 from crossface.train.run import RunFolder, git_commit
 from crossface.train.setup import prepare
-from crossface.train.teachers import open_teacher
 
 log = get_logger("train")
 
@@ -49,6 +48,8 @@ def launch(
         CrossfaceError: naming what does not fit, where the run stopped, or how to go on.
     """
     folder = RunFolder(out)
+    if not resume:
+        folder.require_free()
     session = prepare(config, folder, show_progress=show_progress)
     if not resume:
         folder.start(config, facts=_facts(session))
@@ -81,19 +82,15 @@ def _facts(session: Session) -> dict[str, Any]:
 
 
 def _save_student(session: Session, summary: dict[str, Any]) -> None:
-    config = session.config
-    teacher = None
-    if config.teacher is not None:
-        teacher = open_teacher(config.teacher.path, input_spec=config.teacher.input_spec, threads=1)
-    net = session.average.net
+    teacher, net = session.teacher_contract, session.average.net
     space = None
     if teacher is not None and session.objective.keeps_space:
-        space = teacher.contract.space_id
+        space = teacher.space_id
     training = {
-        "config": config_json(config),
+        "config": config_json(session.config),
         "commit": git_commit(),
         "data": {"name": session.loader.source.name, "digest": session.loader.source.digest()},
-        "teacher": None if teacher is None else teacher.contract.model_dump(mode="json"),
+        "teacher": None if teacher is None else teacher.model_dump(mode="json"),
         "summary": summary,
     }
     save_model(

@@ -12,6 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import Interrupted, TrainingStopped
 from crossface.core.progress import Progress
 from crossface.data.loader import Batch, TrainLoader
@@ -23,6 +24,8 @@ from crossface.train.run import RunFolder
 from crossface.train.schedules import Budget, warmup_cosine
 from crossface.train.signals import StopRequest
 from crossface.train.teachers import Targets
+
+_UNTOUCHED = "the last checkpoint is untouched, try a lower optim.lr"
 
 
 @dataclass(slots=True)
@@ -39,6 +42,7 @@ class Session:
     loader: TrainLoader
     targets: Targets | None
     budget: Budget
+    teacher_contract: EmbeddingContract | None = None
     validate: Callable[[], dict[str, float]] | None = None
     progressed: Progressed = field(default_factory=Progressed)
 
@@ -50,15 +54,9 @@ def run(session: Session, *, resume: bool = False, show_progress: bool = True) -
         TrainingStopped: the loss or the gradient is not a number; says at which step.
         Interrupted: after SIGINT or SIGTERM, when the state is saved.
     """
-    if resume and session.folder.checkpoint.exists():
-        session.progressed = load_checkpoint(
-            session.folder.checkpoint,
-            objective=session.objective,
-            optimizer=session.optimizer,
-            average=session.average,
-            config_digest=session.config_digest,
-        )
-        session.folder.drop_metrics_after(session.progressed.step)
+    if resume:
+        _go_back_to_checkpoint(session)
+    session.average.net.to(session.fabric.device)
     objective, optimizer = session.fabric.setup(session.objective, session.optimizer)
     objective.train()
     with (
@@ -67,13 +65,28 @@ def run(session: Session, *, resume: bool = False, show_progress: bool = True) -
     ):
         bar.advance(session.progressed.step)
         _steps(session, objective, optimizer, stop, bar)
-    _save(session)
+        _save(session)
     if stop.wanted:
+        verb = "train" if session.config.teacher is None else "distill"
         raise Interrupted(
-            f"{stop.signal_name}: saved at step {session.progressed.step}; go on with --resume "
-            f"{session.folder.path.name}"
+            f"{stop.signal_name}: saved at step {session.progressed.step}; go on with: "
+            f"crossface {verb} --resume {session.folder.path}"
         )
     return session.progressed
+
+
+def _go_back_to_checkpoint(session: Session) -> None:
+    """The state, the metrics and the files as they were at the newest checkpoint, if any."""
+    session.folder.sweep()
+    if session.folder.checkpoint.exists():
+        session.progressed = load_checkpoint(
+            session.folder.checkpoint,
+            objective=session.objective,
+            optimizer=session.optimizer,
+            average=session.average,
+            config_digest=session.config_digest,
+        )
+    session.folder.drop_metrics_after(session.progressed.step)
 
 
 def _steps(
@@ -131,10 +144,17 @@ def step_once(
     _guard(losses, state.step, batch)
     optimizer.zero_grad(set_to_none=True)
     session.fabric.backward(losses["loss"])
-    if optim.clip_norm is not None:
-        norm = session.fabric.clip_gradients(objective, optimizer, max_norm=optim.clip_norm)
-        if norm is not None and not math.isfinite(float(norm)):
-            raise TrainingStopped(f"the gradient is not a number at step {state.step}")
+    norm = session.fabric.clip_gradients(
+        objective,
+        optimizer,
+        max_norm=math.inf if optim.clip_norm is None else optim.clip_norm,
+        error_if_nonfinite=False,
+    )
+    # With fp16 the loss is scaled; the engine skips a step that overflows and scales less.
+    if session.config.precision != "fp16" and norm is not None and not torch.isfinite(norm):
+        raise TrainingStopped(
+            f"the gradient is not a number at step {state.step} ({_where(batch)}); {_UNTOUCHED}"
+        )
     optimizer.step()
     session.average.update(session.objective.student)
     return losses
@@ -151,9 +171,12 @@ def _guard(losses: dict[str, Tensor], step: int, batch: Batch) -> None:
         return
     parts = ", ".join(f"{name} = {float(value.detach()):.4g}" for name, value in losses.items())
     raise TrainingStopped(
-        f"the loss is not a number at step {step} (epoch {batch.epoch}, first picture "
-        f"{int(batch.indices[0])}): {parts}; the last checkpoint is untouched, try a lower optim.lr"
+        f"the loss is not a number at step {step} ({_where(batch)}): {parts}; {_UNTOUCHED}"
     )
+
+
+def _where(batch: Batch) -> str:
+    return f"epoch {batch.epoch}, first picture {int(batch.indices[0])}"
 
 
 class _Tally:
@@ -207,6 +230,12 @@ def _validate(session: Session) -> None:
 
 
 def _save(session: Session) -> None:
+    for name, weights in session.average.net.named_parameters():
+        if not bool(torch.isfinite(weights).all()):
+            raise TrainingStopped(
+                f"the weights ({name}) are not numbers after step {session.progressed.step - 1}; "
+                f"{_UNTOUCHED}"
+            )
     save_checkpoint(
         session.folder.checkpoint,
         objective=session.objective,

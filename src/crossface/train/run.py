@@ -13,7 +13,7 @@ from typing import Any
 
 import crossface
 from crossface.core.errors import ConfigError, DataError
-from crossface.core.files import write_json
+from crossface.core.files import atomic_path, write_json
 from crossface.train.config import RunConfig, config_json, parse_config
 
 CONFIG = "config.json"
@@ -45,17 +45,32 @@ class RunFolder:
         """The finished student: averaged weights, InputSpec, contract and training card."""
         return self.path / MODEL
 
+    def require_free(self) -> None:
+        """Refuse a folder that holds a run, and a file.
+
+        Raises:
+            ConfigError: saying what is there.
+        """
+        if (self.path / CONFIG).exists():
+            raise ConfigError(
+                f"{self.path.name}: already holds a run; go on with it by --resume {self.path}, "
+                "or choose another --out"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{self.path.name}: a run folder is needed, this is a file")
+
+    def sweep(self) -> None:
+        """Remove what a killed process was in the middle of writing."""
+        for part in self.path.glob(".*.part"):
+            part.unlink(missing_ok=True)
+
     def start(self, config: RunConfig, *, facts: dict[str, Any]) -> None:
         """Make the folder for a new run; an existing run is never overwritten.
 
         Raises:
             ConfigError: if the folder already holds a run.
         """
-        if (self.path / CONFIG).exists():
-            raise ConfigError(
-                f"{self.path.name}: already holds a run; resume it with --resume or choose "
-                "another --out"
-            )
+        self.require_free()
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / CONFIG, config_json(config))
         write_json(self.path / "environment.json", environment() | facts)
@@ -90,7 +105,9 @@ class RunFolder:
         if not file.exists():
             return
         kept = [line for line in self.metrics() if line.get("step", 0) <= step]
-        file.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        with atomic_path(file) as temporary:
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            temporary.write_text(text, encoding="utf-8")
 
     def metrics(self) -> list[dict[str, Any]]:
         """All whole lines of metrics; a line cut short by a crash is left out."""
@@ -148,9 +165,13 @@ def usable_cores() -> int:
 
 
 def git_commit() -> str | None:
-    """Commit of the source tree crossface runs from, with "+" behind it where files differ."""
+    """Commit of the source tree crossface runs from, with "+" behind it where files differ.
+
+    None where crossface is installed: a repository around the installation is somebody else's.
+    """
     here = Path(__file__).parent
     try:
+        _git("ls-files", "--error-unmatch", Path(__file__).name, cwd=here)
         commit = _git("rev-parse", "--short=12", "HEAD", cwd=here)
         dirty = _git("status", "--porcelain", "--untracked-files=no", cwd=here)
     except (OSError, subprocess.SubprocessError):

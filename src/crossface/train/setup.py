@@ -23,12 +23,13 @@ from crossface.data.loader import TrainLoader
 from crossface.data.splits import split_by_identity, split_by_key
 from crossface.nets import create_model
 from crossface.nets.layers import Backbone
-from crossface.train.config import DataConfig, RunConfig, TeacherConfig, config_json
+from crossface.train.config import DataConfig, RunConfig, TeacherConfig
 from crossface.train.distillers import DISTILLERS
 from crossface.train.distillers.base import Context, Objective
 from crossface.train.ema import WeightAverage
 from crossface.train.loop import Session
 from crossface.train.memory import keep_freed_memory
+from crossface.train.pseudo import pseudo_identities
 from crossface.train.run import RunFolder, usable_cores
 from crossface.train.schedules import Budget
 from crossface.train.supervised import Supervised
@@ -47,6 +48,9 @@ log = get_logger("train")
 _IN_MEMORY_LIMIT_BYTES = 4 * 2**30
 _CROP_BYTES = 112 * 112 * 3
 _COMPILE_WORTH_STEPS = 1500
+
+# Prompts, URFM's codes, Swin's relative and ViT's absolute position codes.
+_SPARED = frozenset({"prompts", "bucket", "table", "position"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ def prepare(config: RunConfig, folder: RunFolder, *, show_progress: bool = True)
         teacher = open_teacher(
             config.teacher.path, input_spec=config.teacher.input_spec, threads=config.threads
         )
+        pictures = name_clusters(config, teacher, pictures, show_progress=show_progress)
     student = make_student(config, teacher)
     objective = make_objective(config, student, teacher, pictures, show_progress=show_progress)
     student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
@@ -84,7 +89,7 @@ def prepare(config: RunConfig, folder: RunFolder, *, show_progress: bool = True)
         batch_size=config.batch_size,
         seed=config.seed,
         augment=config.data.augment,
-        augment_period=0 if config.teacher is None else config.teacher.views,
+        augment_period=_augment_period(config.teacher),
     )
     budget = Budget.from_config(config.budget, loader.batches_per_epoch)
     if should_compile(config, budget):
@@ -102,6 +107,7 @@ def prepare(config: RunConfig, folder: RunFolder, *, show_progress: bool = True)
         loader=loader,
         targets=_targets(config, teacher, pictures, show_progress),
         budget=budget,
+        teacher_contract=None if teacher is None else teacher.contract,
         validate=None if holdout is None else lambda: validate(average.net, holdout),
     )
 
@@ -113,28 +119,31 @@ def make_fabric(config: RunConfig) -> Fabric:
         ConfigError: an accelerator that is not there, or fp16 on a CPU, which the engine would
             silently turn into bf16.
     """
+    accelerator, devices = _device(config.device)
     threads = config.threads or usable_cores()
     torch.set_num_threads(threads)
-    accelerator = config.device.partition(":")[0]
     if accelerator == "cpu":
         if config.precision == "fp16":
             raise ConfigError("precision 'fp16' is not trained on a CPU here; use 'bf16' or 'fp32'")
         keep_freed_memory()
-    elif accelerator != "cuda" or not torch.cuda.is_available():
-        raise ConfigError(
-            f"device {config.device!r} is not available here; available: "
-            f"{'cpu, cuda' if torch.cuda.is_available() else 'cpu'}"
-        )
     precision = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[config.precision]
-    devices: Any = 1
-    if ":" in config.device:
-        devices = [int(config.device.partition(":")[2])]
     log.info("device %s, precision %s, %d threads", config.device, config.precision, threads)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # hints about hardware; ours are in the line above
         fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)  # type: ignore[arg-type]
         fabric.launch()
     return fabric
+
+
+def _device(device: str) -> tuple[str, int | list[int]]:
+    """The engine's accelerator and devices of "cpu", "cuda" or "cuda:1"."""
+    known = ["cpu"]
+    if torch.cuda.is_available():
+        known += ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if device not in known:
+        raise ConfigError(f"device {device!r} is not available here; available: {', '.join(known)}")
+    accelerator, _, number = device.partition(":")
+    return accelerator, [int(number)] if number else 1
 
 
 def should_compile(config: RunConfig, budget: Budget) -> bool:
@@ -164,6 +173,28 @@ def read_pictures(config: DataConfig, *, show_progress: bool) -> Pictures:
     if config.memory == "always" or (config.memory == "auto" and fits):
         source = MemoryFaces(source, progress=show_progress)
     return Pictures(LabelledView(source), holdout)
+
+
+def name_clusters(
+    config: RunConfig, teacher: Embedder, pictures: Pictures, *, show_progress: bool
+) -> Pictures:
+    """The pictures with pseudo-identities, where the configuration asks for them.
+
+    Raises:
+        ConfigError: if the set has identities of its own, or too few pictures.
+    """
+    count = config.data.pseudo_identities
+    if count is None:
+        return pictures
+    if pictures.classes:
+        raise ConfigError(
+            f"{pictures.train.name}: has identities of its own; use data.labels = 'none' with "
+            "data.pseudo_identities"
+        )
+    targets = clean_targets(teacher, pictures.train, progress=show_progress)
+    names = pseudo_identities(targets, count=count, seed=config.seed)
+    log.info("%d pseudo-identities among %d pictures", len(set(names)), len(names))
+    return Pictures(LabelledView(pictures.train.source, identities=names), pictures.holdout)
 
 
 def make_student(config: RunConfig, teacher: Embedder | None) -> Backbone:
@@ -203,8 +234,8 @@ def make_objective(
         if pictures.classes == 0:
             raise ConfigError(
                 f"distiller {config.distiller.name!r} needs identities and {config.data.path!r} "
-                "has none; give a labelled set, or make pseudo-identities with "
-                "distiller.options.pseudo_identities"
+                "has none; give a labelled set, or make pseudo-identities from the teacher's "
+                "clusters with data.pseudo_identities = N"
             )
         centres = class_centres(teacher, pictures, show_progress=show_progress)
     context = Context(
@@ -216,7 +247,7 @@ def make_objective(
     )
     try:
         objective: Objective = kind(context, **config.distiller.options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"distiller {config.distiller.name!r}: {error}") from None
     return objective
 
@@ -225,7 +256,8 @@ def class_centres(teacher: Embedder, pictures: Pictures, *, show_progress: bool)
     """(classes, D) unit mean teacher embedding of every identity."""
     targets = clean_targets(teacher, pictures.train, progress=show_progress)
     sums = np.zeros((pictures.classes, targets.shape[1]), np.float64)
-    np.add.at(sums, pictures.train.labels, targets)
+    known = pictures.train.labels >= 0
+    np.add.at(sums, pictures.train.labels[known], targets[known])
     return nn.functional.normalize(torch.from_numpy(sums).float())
 
 
@@ -233,9 +265,10 @@ def make_optimizer(config: RunConfig, objective: Objective) -> torch.optim.Optim
     """The optimiser; no weight decay on norms, biases, slopes, codes and prompts."""
     decayed: list[Tensor] = []
     free: list[Tensor] = []
-    for _, parameter in objective.named_parameters():
+    for name, parameter in objective.named_parameters():
         if parameter.requires_grad:
-            (decayed if parameter.ndim >= 2 else free).append(parameter)
+            spared = parameter.ndim < 2 or not _SPARED.isdisjoint(name.split("."))
+            (free if spared else decayed).append(parameter)
     optim = config.optim
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": optim.weight_decay, "peak_lr": optim.lr},
@@ -243,14 +276,20 @@ def make_optimizer(config: RunConfig, objective: Objective) -> torch.optim.Optim
     ]
     groups = [group for group in groups if group["params"]]
     if optim.name == "sgd":
-        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=True)
+        return torch.optim.SGD(
+            groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.momentum > 0
+        )
     return torch.optim.AdamW(groups, lr=optim.lr)
 
 
 def digest_of(config: RunConfig) -> str:
-    """Hex sha256 of the resolved configuration."""
-    text = json.dumps(config_json(config), sort_keys=True)
+    """Hex sha256 of what the configuration sets; a new key with its default changes nothing."""
+    text = json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _augment_period(teacher: TeacherConfig | None) -> int:
+    return teacher.views if teacher is not None and teacher.view == "same" else 0
 
 
 def _targets(

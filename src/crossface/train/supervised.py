@@ -8,7 +8,7 @@ from torch import Tensor
 from crossface.core.errors import ConfigError
 from crossface.losses import HEADS
 from crossface.nets.layers import Backbone
-from crossface.train.config import MethodConfig
+from crossface.train.config import HeadConfig
 from crossface.train.distillers.base import Objective, Signals
 
 
@@ -23,7 +23,7 @@ class Supervised(Objective):
 
     needs_labels = True
 
-    def __init__(self, student: Backbone, head: MethodConfig | None, *, classes: int) -> None:
+    def __init__(self, student: Backbone, head: HeadConfig | None, *, classes: int) -> None:
         super().__init__(student)
         if head is None or classes < 2:
             raise ConfigError(
@@ -32,7 +32,9 @@ class Supervised(Objective):
             )
         try:
             self.head = HEADS.resolve(head.name)(classes, student.embedding_dim, **head.options)
-        except TypeError as error:
+            with torch.no_grad():  # a margin out of range shows in the logits only
+                self.head(torch.ones(1, student.embedding_dim), torch.zeros(1, dtype=torch.int64))
+        except (TypeError, ValueError) as error:
             raise ConfigError(f"head {head.name!r}: {error}") from None
 
     def forward(self, signals: Signals) -> dict[str, Tensor]:

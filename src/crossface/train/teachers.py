@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from crossface.core.contract import InputSpec
 from crossface.core.errors import ConfigError, ContractMismatch
 from crossface.core.geometry import retarget_crops
 from crossface.core.protocols import Embedder, FaceSource
@@ -139,7 +140,8 @@ def open_feature_teacher(path: str, target: Embedder | None) -> FrozenBackbone:
 
     Raises:
         ConfigError: for an ONNX file, which shows no features.
-        ContractMismatch: if its space is not that of the target teacher.
+        ContractMismatch: if its space is not that of the target teacher, or its crop not the
+            student's.
     """
     if Path(path).suffix == ".onnx":
         raise ConfigError(
@@ -150,6 +152,11 @@ def open_feature_teacher(path: str, target: Embedder | None) -> FrozenBackbone:
 
     loaded = load_model(model_file(path))
     theirs = loaded.contract
+    if loaded.input_spec != InputSpec():
+        raise ContractMismatch(
+            f"{Path(path).name}: a teacher of features must see the student's own crop (RGB, "
+            "112x112, (value - 127.5) / 127.5), its InputSpec says otherwise"
+        )
     if target is not None and theirs is not None and not target.contract.comparable_with(theirs):
         raise ContractMismatch(
             f"{Path(path).name}: its space is {theirs.space_id}, the target teacher's is "

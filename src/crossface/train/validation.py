@@ -65,9 +65,12 @@ def agreement(
         pairs: at most so many pairs (fixed, evenly spaced over all pairs).
 
     Returns:
-        "cosine" in [-1, 1]; "rank_correlation" in [-1, 1], ties ranked by order.
+        "cosine" in [-1, 1]; "rank_correlation" in [-1, 1], ties ranked by order, from three
+        pictures on.
     """
     cosine = float(np.einsum("nd,nd->n", embeddings, targets).mean())
+    if len(embeddings) < 3:
+        return {"cosine": cosine}  # one pair has no order
     rows, columns = np.triu_indices(len(embeddings), 1)
     if len(rows) > pairs:
         chosen = np.linspace(0, len(rows) - 1, pairs).astype(np.int64)
@@ -89,11 +92,16 @@ def _ranks(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def separation(embeddings: FloatArray, identities: tuple[str | None, ...]) -> dict[str, float]:
-    """AUC of genuine against impostor pairs of a labelled hold-out set (ties count half)."""
+    """AUC of genuine against impostor pairs of a labelled hold-out set (ties count half).
+
+    Empty where the set has no genuine or no impostor pair.
+    """
     labels = np.unique(np.asarray(identities, dtype=str), return_inverse=True)[1]
     rows, columns = np.triu_indices(len(embeddings), 1)
     scores = (embeddings @ embeddings.T)[rows, columns]
     same = labels[rows] == labels[columns]
+    if same.all() or not same.any():
+        return {}  # one person, or nobody twice: no pair of one kind
     genuine, impostor = np.sort(scores[same]), np.sort(scores[~same])
     below = np.searchsorted(impostor, genuine, "left") + np.searchsorted(impostor, genuine, "right")
     return {"auc": float(below.mean() / (2 * len(impostor)))}

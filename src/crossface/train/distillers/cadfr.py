@@ -112,6 +112,7 @@ class CadfrDistiller(Objective):
             )
             self.anchor = nn.Linear(dim, context.target_dim)
         self.supervision = _Supervision(context) if labels else None
+        self.keeps_space = not labels  # with labels the student's own head decides the space
         self.prompt_weight = prompt_weight
         self.anchor_weight = anchor_weight
         self.start_share = start_share

@@ -62,6 +62,13 @@ class GkdDistiller(Objective):
         super().__init__(context.student)
         if context.class_centres is None or context.classes < 2:
             raise ConfigError("distiller 'gkd' needs a teacher and at least 2 identities")
+        if not (0 <= margin < 2 and temperature > 0):
+            raise ConfigError(
+                f"distiller 'gkd': margin must lie in [0, 2) and temperature be positive, "
+                f"got {margin} and {temperature}"
+            )
+        if centres not in {"own", "teacher"}:
+            raise ConfigError(f"distiller 'gkd': centres are 'own' or 'teacher', got {centres!r}")
         self.register_buffer("teacher_centres", context.class_centres)
         self.teacher_centres: Tensor
         self.head = CosFace(context.classes, context.target_dim, margin=margin, scale=scale)
