@@ -204,6 +204,21 @@ def config_json(config: RunConfig) -> dict[str, Any]:
     return result
 
 
+def public_config(config: RunConfig) -> dict[str, Any]:
+    """The resolved configuration with file names in place of paths, to travel with a model."""
+    public = config_json(config)
+    for table, key in (
+        ("data", "path"),
+        ("teacher", "path"),
+        ("teacher", "features"),
+        ("teacher", "input_spec"),
+    ):
+        value = (public[table] or {}).get(key)
+        if value is not None and not str(value).startswith("drawn:"):
+            public[table][key] = Path(value).name
+    return public
+
+
 def _first_problem(error: ValidationError, document: dict[str, Any]) -> str:
     problems = [(_location(problem, document), problem) for problem in error.errors()]
     # A value that may be one of several kinds has a problem with each; the deepest one is meant.
@@ -235,7 +250,8 @@ def _location(problem: ErrorDetails, document: dict[str, Any]) -> list[str]:
     for part in problem["loc"]:
         at_place = part in node if isinstance(node, dict) else isinstance(part, int)
         if at_place and isinstance(node, dict | list):
-            node = node[part]
+            inner: Any = node
+            node = inner[part]
         elif problem["type"] != "missing" or part != problem["loc"][-1]:
             continue
         found.append(str(part))

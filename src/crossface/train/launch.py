@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crossface.core.contract import InputSpec
+from crossface.core.contract import EmbeddingContract, InputSpec
 from crossface.core.errors import TrainingStopped
 from crossface.core.log import get_logger
+from crossface.core.weights import find_by_sha256
 from crossface.nets.checkpoint import make_contract, save_model
-from crossface.train.config import RunConfig, config_json
+from crossface.train.config import RunConfig, public_config
 from crossface.train.loop import Session, run
 from crossface.train.run import RunFolder, git_commit
 from crossface.train.setup import prepare
@@ -81,16 +82,30 @@ def _facts(session: Session) -> dict[str, Any]:
     }
 
 
+def _licence_note(teacher: EmbeddingContract | None) -> str:
+    if teacher is None:
+        return "the restrictions of the training pictures apply"
+    known = find_by_sha256(teacher.digest)
+    of_teacher = "not known to crossface" if known is None else f"{known.licence} ({known.caveat})"
+    return (
+        f"distilled from {teacher.model_id}: the restrictions of its weights ({of_teacher}) and of "
+        "the training pictures apply"
+    )
+
+
 def _save_student(session: Session, summary: dict[str, Any]) -> None:
     teacher, net = session.teacher_contract, session.average.net
     space = None
     if teacher is not None and session.objective.keeps_space:
         space = teacher.space_id
+    config = session.config
     training = {
-        "config": config_json(session.config),
-        "commit": git_commit(),
         "data": {"name": session.loader.source.name, "digest": session.loader.source.digest()},
         "teacher": None if teacher is None else teacher.model_dump(mode="json"),
+        "method": "supervised" if config.distiller is None else config.distiller.name,
+        "licence_note": _licence_note(teacher),
+        "config": public_config(config),
+        "commit": git_commit(),
         "summary": summary,
     }
     save_model(
