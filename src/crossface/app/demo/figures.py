@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from crossface.app.demo.chart import Axis, Chart, even_ticks
+from crossface.app.demo.chart import HEIGHT, Axis, Chart, even_ticks
 from crossface.app.demo.plan import MODELS
 from crossface.app.demo.steps import TARGET, Outcome
 from crossface.core.types import UInt8Image
@@ -99,10 +99,10 @@ def det_chart(outcome: Outcome) -> str:
         x_label="strangers let through (FMR)",
         y_label="same-person pairs missed (FNMR)",
         title="DET curves: false non-match rate against false match rate",
-        height=360,
+        height=HEIGHT,
     )
     chart.rule(float(TARGET))
-    chart.text(float(TARGET), 1, f"FMR {TARGET}", style="quiet", shift=(5, 6))
+    chart.text(float(TARGET), 1, f"FMR {TARGET}", style="quiet", shift=(5, 14))
     grid = np.geomspace(_LOWEST_FMR, 1, 160)
     for name in MODELS:
         table = outcome.tables[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 
 from crossface.app.demo import figures, words
 from crossface.app.demo.plan import MODELS, DemoPlan
@@ -29,8 +30,8 @@ _ROWS = (
 )
 
 
-def render_page(outcome: Outcome, plan: DemoPlan, *, seed: int) -> str:
-    """The whole page."""
+def render_page(outcome: Outcome, plan: DemoPlan, *, out: Path, seed: int) -> str:
+    """The whole page; ``out`` is the folder as the user named it."""
     css = (files(__package__) / "page.css").read_text(encoding="utf-8")
     body = "".join(
         [
@@ -40,7 +41,7 @@ def render_page(outcome: Outcome, plan: DemoPlan, *, seed: int) -> str:
             _similarities(outcome),
             _faces(outcome),
             _meaning(outcome, plan),
-            _onward(outcome, seed),
+            _onward(outcome, out, seed),
         ]
     )
     return (
@@ -88,8 +89,8 @@ def _table(outcome: Outcome) -> str:
         rows.append(f"<tr>{said}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     return (
         f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
-        "</div><small>TAR: same-person pairs recognised, at the threshold where FMR, the share of "
-        "pairs of strangers taken for one person, is as given. EER: where both errors are equal. "
+        '</div><small class="note">TAR: same-person pairs recognised, at the threshold where FMR, '
+        "the share of pairs of strangers taken for one person, is as given. EER: where both errors are equal. "
         "Small figures: 95 % intervals with people as units; differences are paired, at FMR 1 %."
         "</small>"
     )
@@ -106,12 +107,8 @@ def _rate(found: tuple[float, float, float] | None, *, strong: bool = False) -> 
 def _difference(found: tuple[float, float, float] | None) -> str:
     if found is None:
         return "–"
-    value, low, high = (_signed(100 * part) for part in found)
+    value, low, high = (words.signed(part).replace("-", "\u2212") for part in found)
     return f"<b>{value}</b><small>{low} to {high}</small>"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "\u2212")
 
 
 def _curves(outcome: Outcome) -> str:
@@ -205,7 +202,7 @@ def _meaning(outcome: Outcome, plan: DemoPlan) -> str:
     )
 
 
-def _onward(outcome: Outcome, seed: int) -> str:
+def _onward(outcome: Outcome, out: Path, seed: int) -> str:
     parity = outcome.export["parity"]
     clock = outcome.clock.as_json()
     return (
@@ -214,11 +211,16 @@ def _onward(outcome: Outcome, seed: int) -> str:
         f"to <code>student.onnx</code> ({outcome.export['size_bytes'] / 1e6:.2f} MB). Over "
         f"{parity['crops']} test crops its embeddings differ from the original's by at most "
         f"{parity['max_abs_difference_unit']:.1e} at unit length.</p>"
-        "<pre><code>crossface evaluate build/demo/student.onnx all-pairs --data "
-        "build/demo/faces/test.zip\n"
-        "crossface compare build/demo/student_cadfr build/demo/student_embedding --data "
-        "build/demo/faces/test.zip</code></pre>"
+        f"<pre><code>{escape(_next_commands(out))}</code></pre>"
         f"<footer><small>Seed {seed}. {clock['total']:.0f} s, {clock['core_seconds']['total']:.0f} "
         "processor seconds. Every figure of this page is in <code>report.json</code>. No "
         "photograph of anyone was used.</small></footer>"
+    )
+
+
+def _next_commands(out: Path) -> str:
+    test = out / "faces" / "test.zip"
+    return (
+        f"crossface evaluate {out / 'student.onnx'} all-pairs --data {test}\n"
+        f"crossface compare {out / 'student_cadfr'} {out / 'student_embedding'} --data {test}"
     )

@@ -37,7 +37,9 @@ def run_demo(out: Path, seed: int = 0, *, plan: DemoPlan | None = None) -> None:
     with _replacing(out):
         outcome = take_steps(plan, out, seed=seed, progress=progress)
         write_json(out / "report.json", _report(outcome))
-        (out / "report.html").write_text(render_page(outcome, plan, seed=seed), encoding="utf-8")
+        (out / "report.html").write_text(
+            render_page(outcome, plan, out=out, seed=seed), encoding="utf-8"
+        )
     print(result_table(outcome))
     print(f"\n{words.headline(outcome)}\n{words.against_embedding(outcome)}")
     print(f"\nreport: {out / 'report.html'}")

@@ -43,8 +43,13 @@ def percent(share: float) -> str:
 
 def points(found: tuple[float, float, float]) -> str:
     """A difference with its interval in percentage points: +8.1 [5.9, 10.3]."""
-    value, low, high = (100 * part for part in found)
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    value, low, high = (signed(part) for part in found)
+    return f"{value} [{low}, {high}]"
+
+
+def signed(difference: float) -> str:
+    """A difference of shares in points, never minus nought: +8.1."""
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"
 
 
 def headline(outcome: Outcome) -> str:
