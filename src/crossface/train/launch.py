@@ -35,7 +35,12 @@ class FinishedRun:
 
 
 def launch(
-    config: RunConfig, out: str | Path, *, resume: bool = False, show_progress: bool = True
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    show_progress: bool = True,
+    cache: Path | None = None,
 ) -> FinishedRun:
     """Train a student as the configuration says.
 
@@ -44,6 +49,7 @@ def launch(
         out: the run folder; new, or that of the run to resume.
         resume: go on from the newest checkpoint in ``out``.
         show_progress: progress with an estimate of the time left on stderr.
+        cache: where teacher embeddings are kept; ``train.cache.cache_folder()`` by default.
 
     Raises:
         CrossfaceError: naming what does not fit, where the run stopped, or how to go on.
@@ -51,7 +57,7 @@ def launch(
     folder = RunFolder(out)
     if not resume:
         folder.require_free()
-    session = prepare(config, folder, show_progress=show_progress)
+    session = prepare(config, folder, show_progress=show_progress, cache=cache)
     if not resume:
         folder.start(config, facts=_facts(session))
     progressed = run(session, resume=resume, show_progress=show_progress)

@@ -7,6 +7,7 @@ import json
 import shutil
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,20 @@ class Pictures:
         return len(self.train.classes)
 
 
-def prepare(config: RunConfig, folder: RunFolder, *, show_progress: bool = True) -> Session:
+def prepare(
+    config: RunConfig,
+    folder: RunFolder,
+    *,
+    show_progress: bool = True,
+    cache: Path | None = None,
+) -> Session:
     """Build everything a run needs; nothing is written but caches.
+
+    Args:
+        config: what is to be run.
+        folder: where the run will be kept.
+        show_progress: progress on stderr.
+        cache: where teacher embeddings are kept; ``train.cache.cache_folder()`` by default.
 
     Raises:
         CrossfaceError: naming what does not fit.
@@ -82,7 +95,9 @@ def prepare(config: RunConfig, folder: RunFolder, *, show_progress: bool = True)
         )
         pictures = name_clusters(config, teacher, pictures, show_progress=show_progress)
     student = make_student(config, teacher)
-    objective = make_objective(config, student, teacher, pictures, show_progress=show_progress)
+    objective = make_objective(
+        config, student, teacher, pictures, show_progress=show_progress, cache=cache
+    )
     student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
     loader = TrainLoader(
         pictures.train,
@@ -95,7 +110,7 @@ def prepare(config: RunConfig, folder: RunFolder, *, show_progress: bool = True)
     if should_compile(config, budget):
         objective.run_student = torch.compile(objective.run_student)
     average = WeightAverage(student, config.optim.ema_decay)
-    holdout = _holdout(pictures, teacher, show_progress)
+    holdout = _holdout(pictures, teacher, show_progress, cache)
     return Session(
         config=config,
         config_digest=digest_of(config),
@@ -105,7 +120,7 @@ def prepare(config: RunConfig, folder: RunFolder, *, show_progress: bool = True)
         optimizer=make_optimizer(config, objective),
         average=average,
         loader=loader,
-        targets=_targets(config, teacher, pictures, show_progress),
+        targets=_targets(config, teacher, pictures, show_progress, cache),
         budget=budget,
         teacher_contract=None if teacher is None else teacher.contract,
         validate=None if holdout is None else lambda: validate(average.net, holdout),
@@ -221,6 +236,7 @@ def make_objective(
     pictures: Pictures,
     *,
     show_progress: bool,
+    cache: Path | None = None,
 ) -> Objective:
     """The supervised objective or the distiller, with what it needs."""
     if config.distiller is None or teacher is None or config.teacher is None:
@@ -237,7 +253,7 @@ def make_objective(
                 "has none; give a labelled set, or make pseudo-identities from the teacher's "
                 "clusters with data.pseudo_identities = N"
             )
-        centres = class_centres(teacher, pictures, show_progress=show_progress)
+        centres = class_centres(teacher, pictures, show_progress=show_progress, cache=cache)
     context = Context(
         student=student,
         feature_teacher=features,
@@ -252,9 +268,11 @@ def make_objective(
     return objective
 
 
-def class_centres(teacher: Embedder, pictures: Pictures, *, show_progress: bool) -> Tensor:
+def class_centres(
+    teacher: Embedder, pictures: Pictures, *, show_progress: bool, cache: Path | None = None
+) -> Tensor:
     """(classes, D) unit mean teacher embedding of every identity."""
-    targets = clean_targets(teacher, pictures.train, progress=show_progress)
+    targets = clean_targets(teacher, pictures.train, folder=cache, progress=show_progress)
     sums = np.zeros((pictures.classes, targets.shape[1]), np.float64)
     known = pictures.train.labels >= 0
     np.add.at(sums, pictures.train.labels[known], targets[known])
@@ -293,18 +311,26 @@ def _augment_period(teacher: TeacherConfig | None) -> int:
 
 
 def _targets(
-    config: RunConfig, teacher: Embedder | None, pictures: Pictures, show: bool
+    config: RunConfig,
+    teacher: Embedder | None,
+    pictures: Pictures,
+    show: bool,
+    cache: Path | None,
 ) -> Targets | None:
     if teacher is None or config.teacher is None:
         return None
     spec: TeacherConfig = config.teacher
-    return make_targets(teacher, pictures.train, view=spec.view, views=spec.views, progress=show)
+    return make_targets(
+        teacher, pictures.train, view=spec.view, views=spec.views, folder=cache, progress=show
+    )
 
 
-def _holdout(pictures: Pictures, teacher: Embedder | None, show: bool) -> Holdout | None:
+def _holdout(
+    pictures: Pictures, teacher: Embedder | None, show: bool, cache: Path | None
+) -> Holdout | None:
     if pictures.holdout is None:
         return None
     targets = None
     if teacher is not None:
-        targets = clean_targets(teacher, pictures.holdout, progress=show)
+        targets = clean_targets(teacher, pictures.holdout, folder=cache, progress=show)
     return read_holdout(pictures.holdout, targets)

@@ -171,9 +171,10 @@ def make_targets(
     *,
     view: Literal["clean", "same"],
     views: int,
+    folder: Path | None = None,
     progress: bool = True,
 ) -> Targets:
     """The callable that gives a batch its targets."""
     if view == "clean":
-        return CleanTargets(clean_targets(teacher, source, progress=progress))
+        return CleanTargets(clean_targets(teacher, source, folder=folder, progress=progress))
     return SameViewTargets(teacher, pictures=len(source), views=views)

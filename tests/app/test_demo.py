@@ -1,0 +1,141 @@
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from crossface.app.demo import run_demo
+from crossface.app.demo.plan import DemoPlan
+from crossface.core.errors import TrainingStopped, UsageError
+
+TINY = DemoPlan(
+    teacher_identities=18,
+    student_identities=16,
+    test_identities=24,
+    holdout_identities=4,
+    per_identity=4,
+    teacher_steps=4,
+    student_steps=3,
+    batch_size=8,
+    width=0.125,
+    embedding_dim=16,
+    threads=1,
+    validations=2,
+    must_win=False,
+)
+MODELS = ("teacher", "student_alone", "student_embedding", "student_cadfr")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    out = tmp_path_factory.mktemp("build") / "demo"
+    run_demo(out, seed=3, plan=TINY)
+    return out
+
+
+def read(out):
+    return json.loads((out / "report.json").read_text())
+
+
+def figures(report):
+    kept = ("auc", "eer", "fnmr_at_fmr", "n_pairs", "n_identities")
+    return {name: {key: report[name][key] for key in kept} for name in MODELS}
+
+
+class Page(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.links = [], {}, []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen[tag] = self.seen.get(tag, 0) + 1
+        self.links += [value for key, value in attrs if key in {"src", "href"}]
+        if tag not in {"meta", "img", "br"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen[tag] = self.seen.get(tag, 0) + 1
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_demo_reports_the_four_models_the_export_and_the_seconds(demo):
+    report = read(demo)
+    for name in MODELS:
+        assert report[name]["protocol"] == "all-pairs"
+        assert report[name]["n_identities"] == 24
+        assert report[name]["n_pairs"] == 96 * 95 // 2
+    assert report["export"]["parity"]["max_abs_difference_unit"] <= 1e-4
+    assert set(report["comparisons"]) == {
+        "teacher_vs_alone",
+        "embedding_vs_alone",
+        "cadfr_vs_alone",
+        "cadfr_vs_embedding",
+    }
+    steps = {k: v for k, v in report["seconds"].items() if k not in {"total", "core_seconds"}}
+    assert report["seconds"]["total"] == pytest.approx(sum(steps.values()), abs=0.06)
+
+
+def test_paired_difference_is_that_of_the_two_reports(demo):
+    report = read(demo)
+    found = report["comparisons"]["embedding_vs_alone"]["differences"]["AUC"]["value"]
+    auc = [report[name]["auc"]["value"] for name in ("student_embedding", "student_alone")]
+    assert found == pytest.approx(auc[0] - auc[1], abs=1e-9)
+
+
+def test_page_is_one_well_formed_file_without_outside_links(demo):
+    text = (demo / "report.html").read_text()
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert page.seen["svg"] == 8
+    assert all(link.startswith("data:image/jpeg;base64,") for link in page.links)
+    assert "http" not in re.sub(r"base64,[^\"]+", "", text)
+
+
+def test_people_of_the_test_are_in_no_training_set():
+    plan = DemoPlan()
+    shown, held_out = plan.teacher_faces(0), plan.test_faces(0)
+    names = {shown.identity(index) for index in range(len(shown))}
+    assert not names & {held_out.identity(index) for index in range(len(held_out))}
+
+
+def test_exported_student_gives_the_figures_of_the_report(demo):
+    from crossface import api
+
+    report = read(demo)
+    again = api.evaluate(
+        demo / "student.onnx", "all-pairs", data=demo / "faces" / "test.zip", progress=False
+    )
+    best = report[report["best"]]
+    assert again["auc"]["value"] == pytest.approx(best["auc"]["value"], abs=1e-4)
+
+
+def test_same_seed_gives_the_same_figures_and_replaces_the_folder(demo):
+    before = figures(read(demo))
+    (demo / "left-over").touch()
+    run_demo(demo, seed=3, plan=TINY)
+    assert figures(read(demo)) == before
+    assert not (demo / "left-over").exists()
+    assert [path.name for path in demo.parent.iterdir()] == ["demo"]
+
+
+def test_teacher_that_does_not_win_stops_the_demo_and_leaves_the_old_one(tmp_path):
+    out = tmp_path / "demo"
+    out.mkdir()
+    (out / ".crossface-demo").touch()
+    (out / "report.html").write_text("old")
+    hopeless = replace(TINY, teacher_steps=1, must_win=True)
+    with pytest.raises(TrainingStopped, match="teacher is not better than the CNN alone"):
+        run_demo(out, seed=0, plan=hopeless)
+    assert (out / "report.html").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+
+
+def test_folder_with_other_files_is_refused_and_untouched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="not a demo"):
+        run_demo(tmp_path, plan=TINY)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
