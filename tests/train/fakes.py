@@ -104,10 +104,10 @@ def people_folder(path, people=6, each=4):
     return write_folder(path, members)
 
 
-def run_tables(data, **changes):
+def run_tables(folder, **changes):
     """Nested tables of a small run: width-0.1 student, batch 8, no validation, one log line."""
     tables = {
-        "data": {"path": str(data), "augment": "light"},
+        "data": {"path": str(folder), "augment": "light"},
         "student": {"name": "mobilefacenet", "options": {"width": 0.1, "last_channels": 64}},
         "optim": {"lr": 1e-3},
         "budget": {"steps": 6},
@@ -125,21 +125,21 @@ def run_tables(data, **changes):
     return tables
 
 
-def run_config(data, **changes):
-    return parse_config(run_tables(data, **changes), source="test")
+def run_config(folder, **changes):
+    return parse_config(run_tables(folder, **changes), source="test")
 
 
-def supervised(data, **changes):
+def supervised(folder, **changes):
     own = {"embedding_dim": DIM, "width": 0.1, "last_channels": 64}
     student = {"name": "mobilefacenet", "options": own}
     head = {"name": "cosface", "options": {"scale": 16.0, "margin": 0.1}}
-    return run_config(data, **{"student": student, "head": head, **changes})
+    return run_config(folder, **{"student": student, "head": head, **changes})
 
 
-def distilled(data, teacher, name="embedding", options=None, **changes):
-    table = {"path": str(teacher), **changes.pop("teacher", {})}
+def distilled(folder, teacher_path, name="embedding", options=None, **changes):
+    table = {"path": str(teacher_path), **changes.pop("teacher", {})}
     distiller = {"name": name, "options": options or {}}
-    return run_config(data, teacher=table, distiller=distiller, **changes)
+    return run_config(folder, teacher=table, distiller=distiller, **changes)
 
 
 SMALL_CADFR = {"dim": 16, "heads": 2, "centres": 9, "prompts": 2}
