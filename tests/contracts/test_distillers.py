@@ -12,8 +12,16 @@ from crossface.train.launch import launch
 from crossface.train.run import RunFolder
 from crossface.train.setup import make_optimizer, prepare
 from crossface.train.teachers import FrozenBackbone
-from train.fakes import DIM, SMALL_CADFR, PatternFaces, contract_of, distilled, people_folder
-from train.fakes import teacher_file, tensors_of  # fmt: skip
+from train.fakes import (  # fmt: skip
+    DIM,
+    SMALL_CADFR,
+    PatternFaces,
+    contract_of,
+    distilled,
+    people_folder,
+    teacher_file,
+    tensors_of,
+)
 
 OPTIONS = {
     "embedding": {},

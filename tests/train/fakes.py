@@ -19,6 +19,7 @@ from crossface.train.setup import prepare
 from face_files import pattern, write_folder
 
 DIM = 16
+ARCFACE = InputSpec()
 BATCH = 8
 
 
@@ -58,7 +59,7 @@ class MeanColours:
     ``calls`` counts crops; ``fail_at`` raises when that many were embedded, as a crash would.
     """
 
-    def __init__(self, spec=InputSpec(), *, salt="a", fail_at=None, dim=12):
+    def __init__(self, spec=ARCFACE, *, salt="a", fail_at=None, dim=12):
         self.input_spec = spec
         self.salt, self.fail_at, self.calls = salt, fail_at, 0
         self.contract = EmbeddingContract(
@@ -80,7 +81,7 @@ class MeanColours:
         return (quarters.reshape(len(crops), -1) - 100).astype(np.float32)
 
 
-def teacher_file(path, name="swin_micro", *, seed=7, space_id=None, spec=InputSpec(), **options):
+def teacher_file(path, name="swin_micro", *, seed=7, space_id=None, spec=ARCFACE, **options):
     """A seeded net of ours saved as a teacher; its batch norms have seen patterns."""
     torch.manual_seed(seed)
     net = create_model(name, embedding_dim=DIM, **options)
@@ -89,9 +90,7 @@ def teacher_file(path, name="swin_micro", *, seed=7, space_id=None, spec=InputSp
         for start in (0, 8):
             crops = np.stack([pattern(start + n) for n in range(8)])
             net(torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1)
-    save_model(
-        net.eval(), path, contract=None, input_spec=spec, training={}, space_id=space_id
-    )
+    save_model(net.eval(), path, contract=None, input_spec=spec, training={}, space_id=space_id)
     return path
 
 

@@ -42,9 +42,7 @@ def test_same_seed_same_clusters_and_more_clusters_are_purer():
     rows, truth = clustered(spread=0.4)
     first = pseudo_identities(rows, count=6, seed=3)
     assert first == pseudo_identities(rows, count=6, seed=3)
-    few, many = (
-        spherical_k_means(rows, count=count, seed=0)[0] for count in (3, 100)
-    )
+    few, many = (spherical_k_means(rows, count=count, seed=0)[0] for count in (3, 100))
     assert purity(many, truth) > purity(few, truth)
 
 

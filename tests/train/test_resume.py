@@ -10,8 +10,8 @@ import time
 import pytest
 import torch
 
-import crossface.train.loop as loop
 from crossface.core.errors import Interrupted, TrainingStopped, WeightsError
+from crossface.train import loop
 from crossface.train.launch import launch
 from crossface.train.run import RunFolder
 from train.fakes import (
@@ -89,9 +89,7 @@ def test_killed_and_resumed_run_equals_the_uninterrupted_one(method, tmp_path, m
     # Before the first checkpoint, right at one, between two.
     pieces = run_with_kills(config, tmp_path / "pieces", (1, 2, 5), monkeypatch)
     assert_same_tensors(whole.best, pieces.best)
-    assert_same_tensors(
-        RunFolder(whole.folder).checkpoint, RunFolder(pieces.folder).checkpoint
-    )
+    assert_same_tensors(RunFolder(whole.folder).checkpoint, RunFolder(pieces.folder).checkpoint)
     lines = [
         [(line["step"], line["loss"], line["lr"]) for line in RunFolder(run.folder).metrics()]
         for run in (whole, pieces)
@@ -227,7 +225,7 @@ def test_weights_ruined_by_the_last_step_are_never_saved(tmp_path, monkeypatch):
 
     monkeypatch.setattr(loop, "step_once", ruined)
     config = make_config("supervised", tmp_path)
-    with pytest.raises(TrainingStopped, match="weights .* are not numbers after step 3"):
+    with pytest.raises(TrainingStopped, match=r"weights .* are not numbers after step 3"):
         launch(config, tmp_path / "run", show_progress=False)
     checkpoint = RunFolder(tmp_path / "run").checkpoint
     assert '"step": 2' in metadata_of(checkpoint)["progressed"]
@@ -237,7 +235,6 @@ def test_weights_ruined_by_the_last_step_are_never_saved(tmp_path, monkeypatch):
 SCRIPT = """
 import json, sys, torch
 torch.set_num_threads(1)
-import crossface.train.loop as loop
 from crossface.app.cli import main
 original = loop.step_once
 def announced(session, *rest):

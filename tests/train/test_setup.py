@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-import crossface.train.setup as setup
 from crossface.core.contract import InputSpec
-from crossface.core.errors import ConfigError, ContractMismatch, CrossfaceError, ImageError
-from crossface.core.errors import UnknownName, WeightsError
+from crossface.core.errors import (
+    ConfigError,
+    ContractMismatch,
+    CrossfaceError,
+    ImageError,
+    UnknownName,
+    WeightsError,
+)
 from crossface.data.dataset import LabelledView
+from crossface.train import setup
 from crossface.train.launch import launch
 from crossface.train.run import RunFolder, git_commit
 from train.fakes import (
@@ -67,7 +73,8 @@ CASES = {
         lambda r: over(r, "cadfr", {}, "bgr.safetensors"),
         "must see the student's own crop", 5),
     "prompts need a swin": (
-        lambda r: over(r, "cadfr", {}, "cnn.safetensors"), "the feature teacher is MobileFaceNet", 2),
+        lambda r: over(r, "cadfr", {}, "cnn.safetensors"),
+        "the feature teacher is MobileFaceNet", 2),
     "nothing of cadfr left": (
         lambda r: over(r, "cadfr", {"urfm": False, "apt": False}), "is 'embedding'", 2),
     "unknown distiller": (lambda r: over(r, "cadfrr"), "did you mean cadfr?", 2),
@@ -114,7 +121,8 @@ CASES = {
         lambda r: supervised(r / "people", student={"name": "mobilfacenet", "options": {}}),
         "did you mean mobilefacenet", 2),
     "student of another dimension": (
-        lambda r: over(r, student={"options": {"embedding_dim": 7}}), "the teacher's embedding has 16", 2),
+        lambda r: over(r, student={"options": {"embedding_dim": 7}}),
+        "the teacher's embedding has 16", 2),
     "teacher not there": (
         lambda r: over(r, file="gone.safetensors"), "gone.safetensors", 4),
     "teacher a text file": (lambda r: over(r, file="text.onnx"), "text.onnx", 4),
