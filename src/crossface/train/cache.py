@@ -99,7 +99,7 @@ def _done_so_far(data_file: Path, record_file: Path, shape: tuple[int, int, int]
         record = json.loads(record_file.read_text(encoding="utf-8"))
         stored = np.load(data_file, mmap_mode="r", allow_pickle=False)
         done = int(record["done"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
         return 0
     fits = stored.shape == shape and stored.dtype == np.float16 and 0 <= done <= shape[0]
     return done if fits else 0

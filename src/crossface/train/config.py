@@ -102,7 +102,7 @@ class OptimConfig(_Section):
     """The optimiser. ``lr`` is the peak of warm-up and cosine."""
 
     name: Literal["sgd", "adamw"] = "adamw"
-    lr: float = Field(default=2e-3, gt=0)
+    lr: float = Field(default=2e-3, gt=0, le=1e6)
     weight_decay: float = Field(default=0.05, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
@@ -228,7 +228,7 @@ def _first_problem(error: ValidationError, document: dict[str, Any]) -> str:
     dotted = ".".join(location) or "the document"
     if problem["type"] == "extra_forbidden":
         known = _keys_at(location[:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {dotted!r}; {hint}"
     if problem["type"] == "missing":

@@ -36,6 +36,7 @@ class FrozenBackbone(Backbone):
         self.embedding_dim = net.embedding_dim
         self.feature_dim = net.feature_dim
         self.grid_hw = net.grid_hw
+        self.train(False)
 
     def train(self, mode: bool = True) -> FrozenBackbone:
         """Stay in eval mode."""
