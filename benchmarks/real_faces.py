@@ -15,7 +15,7 @@ from crossface.data.formats.pair_list import read_pairs
 from crossface.evaluation.protocols.all_pairs import evaluate_all_pairs
 from crossface.evaluation.protocols.pairs import evaluate_pairs
 from crossface.evaluation.report import report_table
-from crossface.train.run import METRICS, SUMMARY, environment
+from crossface.training.run import METRICS, SUMMARY, environment
 
 
 def main() -> None:

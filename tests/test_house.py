@@ -68,6 +68,14 @@ def test_public_names_are_sorted_and_exist():
         assert getattr(crossface, name) is not None
 
 
+def test_no_verb_has_the_name_of_a_room():
+    """Python would put the room in the verb's place as soon as the room is imported."""
+    import crossface
+
+    rooms = {path.name for path in (ROOT / "src" / "crossface").iterdir() if path.is_dir()}
+    assert not rooms & set(crossface.__all__)
+
+
 def test_version_and_changelog_agree():
     import crossface
 

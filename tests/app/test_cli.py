@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from train.fakes import people_folder, run_tables, teacher_file
 
 from crossface.app.cli import COMMANDS, main
 from crossface.core.contract import InputSpec
 from face_files import encode, huge_png_header, pattern, people, write_folder, write_zip
-from train.fakes import people_folder, run_tables, teacher_file
 
 
 def call(capsys, *arguments):
@@ -289,7 +289,7 @@ def test_an_interrupted_setup_exits_with_130(room, tmp_path, capsys, monkeypatch
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("crossface.train.launch.prepare", interrupt)
+    monkeypatch.setattr("crossface.training.launch.prepare", interrupt)
     config = small_config(room, tmp_path)
     assert call(capsys, "train", config, "--out", tmp_path / "run")[0] == 130
     assert not (tmp_path / "run").exists()
@@ -298,7 +298,7 @@ def test_an_interrupted_setup_exits_with_130(room, tmp_path, capsys, monkeypatch
 def test_a_run_that_stops_exits_with_6(room, tmp_path, capsys, monkeypatch):
     import torch
 
-    from crossface.train import loop
+    from crossface.training import loop
 
     original = loop.step_once
 

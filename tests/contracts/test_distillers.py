@@ -3,15 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
-from crossface.nets import create_model
-from crossface.nets.checkpoint import load_model, model_digest
-from crossface.train.distillers import DISTILLERS
-from crossface.train.distillers.base import Context, Signals
-from crossface.train.launch import launch
-from crossface.train.run import RunFolder
-from crossface.train.setup import make_optimizer, prepare
-from crossface.train.teachers import FrozenBackbone
 from train.fakes import (  # fmt: skip
     DIM,
     SMALL_CADFR,
@@ -22,6 +13,15 @@ from train.fakes import (  # fmt: skip
     teacher_file,
     tensors_of,
 )
+
+from crossface.nets import create_model
+from crossface.nets.checkpoint import load_model, model_digest
+from crossface.training.distillers import DISTILLERS
+from crossface.training.distillers.base import Context, Signals
+from crossface.training.launch import launch
+from crossface.training.run import RunFolder
+from crossface.training.setup import make_optimizer, prepare
+from crossface.training.teachers import FrozenBackbone
 
 OPTIONS = {
     "embedding": {},

@@ -24,17 +24,17 @@ from crossface.data.loader import TrainLoader
 from crossface.data.splits import split_by_identity, split_by_key
 from crossface.nets import create_model
 from crossface.nets.layers import Backbone
-from crossface.train.config import DataConfig, RunConfig, TeacherConfig
-from crossface.train.distillers import DISTILLERS
-from crossface.train.distillers.base import Context, Objective
-from crossface.train.ema import WeightAverage
-from crossface.train.loop import Session
-from crossface.train.memory import keep_freed_memory
-from crossface.train.pseudo import pseudo_identities
-from crossface.train.run import RunFolder, usable_cores
-from crossface.train.schedules import Budget
-from crossface.train.supervised import Supervised
-from crossface.train.teachers import (
+from crossface.training.config import DataConfig, RunConfig, TeacherConfig
+from crossface.training.distillers import DISTILLERS
+from crossface.training.distillers.base import Context, Objective
+from crossface.training.ema import WeightAverage
+from crossface.training.loop import Session
+from crossface.training.memory import keep_freed_memory
+from crossface.training.pseudo import pseudo_identities
+from crossface.training.run import RunFolder, usable_cores
+from crossface.training.schedules import Budget
+from crossface.training.supervised import Supervised
+from crossface.training.teachers import (
     FrozenBackbone,
     Targets,
     clean_targets,
@@ -42,7 +42,7 @@ from crossface.train.teachers import (
     open_feature_teacher,
     open_teacher,
 )
-from crossface.train.validation import Holdout, read_holdout, validate
+from crossface.training.validation import Holdout, read_holdout, validate
 
 log = get_logger("train")
 
@@ -80,7 +80,7 @@ def prepare(
         config: what is to be run.
         folder: where the run will be kept.
         show_progress: progress on stderr.
-        cache: where teacher embeddings are kept; ``train.cache.cache_folder()`` by default.
+        cache: where teacher embeddings are kept; ``training.cache.cache_folder()`` by default.
 
     Raises:
         CrossfaceError: naming what does not fit.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crossface.core.contract import EmbeddingContract, InputSpec
-from crossface.export.parity import ParityReport
+from crossface.exporting.parity import ParityReport
 
 _FIRST = ("data", "teacher", "method", "licence_note")
 _NOT_STATED = "not stated"

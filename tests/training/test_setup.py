@@ -5,20 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-
-from crossface.core.contract import InputSpec
-from crossface.core.errors import (
-    ConfigError,
-    ContractMismatch,
-    CrossfaceError,
-    ImageError,
-    UnknownName,
-    WeightsError,
-)
-from crossface.data.dataset import LabelledView
-from crossface.train import setup
-from crossface.train.launch import launch
-from crossface.train.run import RunFolder, git_commit
 from train.fakes import (
     DIM,
     SMALL_CADFR,
@@ -31,6 +17,20 @@ from train.fakes import (
     teacher_file,
     tensors_of,
 )
+
+from crossface.core.contract import InputSpec
+from crossface.core.errors import (
+    ConfigError,
+    ContractMismatch,
+    CrossfaceError,
+    ImageError,
+    UnknownName,
+    WeightsError,
+)
+from crossface.data.dataset import LabelledView
+from crossface.training import setup
+from crossface.training.launch import launch
+from crossface.training.run import RunFolder, git_commit
 
 UNLABELLED = {"labels": "none"}
 
@@ -152,7 +152,7 @@ def test_a_folder_with_a_run_is_refused_before_any_work(room, tmp_path, monkeypa
     config = supervised(room / "people", budget={"steps": 1})
     launch(config, tmp_path / "run", show_progress=False)
     before = (tmp_path / "run" / "student.safetensors").read_bytes()
-    monkeypatch.setattr("crossface.train.launch.prepare", None)
+    monkeypatch.setattr("crossface.training.launch.prepare", None)
     with pytest.raises(ConfigError, match="already holds a run; go on with it by --resume"):
         launch(config, tmp_path / "run", show_progress=False)
     assert (tmp_path / "run" / "student.safetensors").read_bytes() == before

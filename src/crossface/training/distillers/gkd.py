@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from crossface.core.errors import ConfigError
 from crossface.losses.gkd import GroupedDistillation
 from crossface.losses.margin import CosFace, additive_margin_logits, cosine_logits
-from crossface.train.distillers.base import Context, Objective, Signals
+from crossface.training.distillers.base import Context, Objective, Signals
 
 
 class GkdDistiller(Objective):

@@ -11,10 +11,10 @@ from crossface.core.errors import TrainingStopped
 from crossface.core.log import get_logger
 from crossface.core.weights import find_by_sha256
 from crossface.nets.checkpoint import make_contract, save_model
-from crossface.train.config import RunConfig, public_config
-from crossface.train.loop import Session, run
-from crossface.train.run import RunFolder, git_commit
-from crossface.train.setup import prepare
+from crossface.training.config import RunConfig, public_config
+from crossface.training.loop import Session, run
+from crossface.training.run import RunFolder, git_commit
+from crossface.training.setup import prepare
 
 log = get_logger("train")
 
@@ -49,7 +49,7 @@ def launch(
         out: the run folder; new, or that of the run to resume.
         resume: go on from the newest checkpoint in ``out``.
         show_progress: progress with an estimate of the time left on stderr.
-        cache: where teacher embeddings are kept; ``train.cache.cache_folder()`` by default.
+        cache: where teacher embeddings are kept; ``training.cache.cache_folder()`` by default.
 
     Raises:
         CrossfaceError: naming what does not fit, where the run stopped, or how to go on.

@@ -9,11 +9,6 @@ import time
 
 import pytest
 import torch
-
-from crossface.core.errors import Interrupted, TrainingStopped, WeightsError
-from crossface.train import loop
-from crossface.train.launch import launch
-from crossface.train.run import RunFolder
 from train.fakes import (
     DIM,
     SMALL_CADFR,
@@ -25,6 +20,11 @@ from train.fakes import (
     teacher_file,
     tensors_of,
 )
+
+from crossface.core.errors import Interrupted, TrainingStopped, WeightsError
+from crossface.training import loop
+from crossface.training.launch import launch
+from crossface.training.run import RunFolder
 
 METHODS = ["supervised", "clean", "same", "same_views", "cadfr", "gkd", "drop_path"]
 
@@ -268,7 +268,7 @@ def test_processes_killed_by_sigterm_and_sigkill_resume_to_the_same_weights(tmp_
     config = make_config("supervised", tmp_path, budget={"steps": 40}, checkpoint_every_steps=1)
     whole = launch(config, tmp_path / "whole", show_progress=False)
     from crossface.core.files import write_json
-    from crossface.train.config import config_json
+    from crossface.training.config import config_json
 
     out = tmp_path / "pieces"
     out.mkdir()

@@ -8,8 +8,8 @@ from torch import Tensor
 from crossface.core.errors import ConfigError
 from crossface.losses import HEADS
 from crossface.nets.layers import Backbone
-from crossface.train.config import HeadConfig
-from crossface.train.distillers.base import Objective, Signals
+from crossface.training.config import HeadConfig
+from crossface.training.distillers.base import Objective, Signals
 
 
 class Supervised(Objective):

@@ -7,7 +7,7 @@ import torch
 @pytest.fixture(autouse=True)
 def _one_thread_and_own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("CROSSFACE_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setattr("crossface.train.setup.usable_cores", lambda: 1)
+    monkeypatch.setattr("crossface.training.setup.usable_cores", lambda: 1)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -24,7 +24,7 @@ from crossface.nets.layers import PixelFeatures
 from crossface.nets.prompt import PromptedSwin
 from crossface.nets.swin import Swin
 from crossface.nets.urfm import MappedPair, UnifiedReceptiveFields, collapse_monitors
-from crossface.train.distillers.base import Context, Objective, Signals
+from crossface.training.distillers.base import Context, Objective, Signals
 
 Face = Literal["none", "relative", "saliency", "both"]
 

@@ -7,8 +7,8 @@ import pytest
 
 from crossface.core.contract import EmbeddingContract, InputSpec
 from crossface.core.errors import ParityError
-from crossface.export.card import card_json, card_text
-from crossface.export.parity import measure_parity
+from crossface.exporting.card import card_json, card_text
+from crossface.exporting.parity import measure_parity
 
 CONTRACT = EmbeddingContract(
     model_id="net", digest="0" * 64, dim=4, space_id="net:0", input_digest=InputSpec().digest

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossface.nets import create_model
-from crossface.train.config import BudgetConfig
-from crossface.train.ema import WeightAverage
-from crossface.train.schedules import Budget, warmup_cosine
-from crossface.train.validation import agreement, separation, spearman
+from crossface.training.config import BudgetConfig
+from crossface.training.ema import WeightAverage
+from crossface.training.schedules import Budget, warmup_cosine
+from crossface.training.validation import agreement, separation, spearman
 
 
 @pytest.mark.parametrize(

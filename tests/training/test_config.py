@@ -5,8 +5,8 @@ import math
 import pytest
 
 from crossface.core.errors import ConfigError
-from crossface.train.config import RunConfig, config_json, load_config, parse_config
-from crossface.train.setup import digest_of
+from crossface.training.config import RunConfig, config_json, load_config, parse_config
+from crossface.training.setup import digest_of
 
 BASE = {"data": {"path": "a"}, "head": {"name": "cosface"}}
 

@@ -16,21 +16,21 @@ from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import Interrupted, TrainingStopped
 from crossface.core.progress import Progress
 from crossface.data.loader import Batch, TrainLoader
-from crossface.train.checkpoint import Progressed, load_checkpoint, save_checkpoint
-from crossface.train.config import RunConfig
-from crossface.train.distillers.base import Objective, Signals
-from crossface.train.ema import WeightAverage
-from crossface.train.run import RunFolder
-from crossface.train.schedules import Budget, warmup_cosine
-from crossface.train.signals import StopRequest
-from crossface.train.teachers import Targets
+from crossface.training.checkpoint import Progressed, load_checkpoint, save_checkpoint
+from crossface.training.config import RunConfig
+from crossface.training.distillers.base import Objective, Signals
+from crossface.training.ema import WeightAverage
+from crossface.training.run import RunFolder
+from crossface.training.schedules import Budget, warmup_cosine
+from crossface.training.signals import StopRequest
+from crossface.training.teachers import Targets
 
 _UNTOUCHED = "the last checkpoint is untouched, try a lower optim.lr"
 
 
 @dataclass(slots=True)
 class Session:
-    """Everything a run needs, built from its configuration by ``train.setup``."""
+    """Everything a run needs, built from its configuration by ``training.setup``."""
 
     config: RunConfig
     config_digest: str

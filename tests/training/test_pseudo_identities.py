@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crossface.core.errors import ConfigError
-from crossface.train.pseudo import pseudo_identities, spherical_k_means
+from crossface.training.pseudo import pseudo_identities, spherical_k_means
 
 
 def clustered(people=12, each=20, dim=16, spread=0.15, seed=0):

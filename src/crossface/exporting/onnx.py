@@ -19,9 +19,9 @@ from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import MissingExtra, ParityError, WeightsError
 from crossface.core.files import atomic_path
 from crossface.core.types import UInt8Batch
-from crossface.export.card import card_json
-from crossface.export.parity import ParityReport, measure_parity
-from crossface.export.rewrite import replace_prelu
+from crossface.exporting.card import card_json
+from crossface.exporting.parity import ParityReport, measure_parity
+from crossface.exporting.rewrite import replace_prelu
 from crossface.pipeline.runtimes.onnx_runtime import CONTRACT_KEY, INPUT_SPEC_KEY, OnnxEmbedder
 from crossface.pipeline.runtimes.torch_runtime import TorchEmbedder
 

@@ -13,9 +13,9 @@ from crossface.core.contract import EmbeddingContract, InputSpec
 from crossface.core.errors import ImageError
 from crossface.nets import create_model
 from crossface.nets.checkpoint import save_model
-from crossface.train.config import parse_config
-from crossface.train.run import RunFolder
-from crossface.train.setup import prepare
+from crossface.training.config import parse_config
+from crossface.training.run import RunFolder
+from crossface.training.setup import prepare
 from face_files import pattern, write_folder
 
 DIM = 16

@@ -14,7 +14,7 @@ from typing import Any
 import crossface
 from crossface.core.errors import ConfigError, DataError
 from crossface.core.files import atomic_path, write_json
-from crossface.train.config import RunConfig, config_json, parse_config
+from crossface.training.config import RunConfig, config_json, parse_config
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"

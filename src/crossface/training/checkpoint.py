@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from crossface.core.errors import WeightsError
 from crossface.core.files import atomic_path
-from crossface.train.ema import WeightAverage
+from crossface.training.ema import WeightAverage
 
 _FORMAT = "crossface-checkpoint-1"
 

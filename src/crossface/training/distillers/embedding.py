@@ -6,7 +6,7 @@ from torch import Tensor
 
 from crossface.core.errors import ConfigError
 from crossface.losses.embedding import cosine_distance_loss
-from crossface.train.distillers.base import Context, Objective, Signals
+from crossface.training.distillers.base import Context, Objective, Signals
 
 
 class EmbeddingDistiller(Objective):

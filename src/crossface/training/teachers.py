@@ -17,7 +17,7 @@ from crossface.core.geometry import retarget_crops
 from crossface.core.protocols import Embedder, FaceSource
 from crossface.data.loader import Batch
 from crossface.nets.layers import Backbone, PixelFeatures
-from crossface.train.cache import cached_embeddings, unit_rows
+from crossface.training.cache import cached_embeddings, unit_rows
 
 Targets = Callable[[Batch], Tensor]
 
@@ -130,7 +130,7 @@ def open_teacher(path: str, *, input_spec: str | None, threads: int | None) -> E
 
 def model_file(path: str | Path) -> Path:
     """The model of a run folder, or the path itself."""
-    from crossface.train.run import MODEL
+    from crossface.training.run import MODEL
 
     given = Path(path)
     return given / MODEL if given.is_dir() else given

@@ -12,9 +12,9 @@ from torch import nn
 
 from crossface.core.contract import InputSpec
 from crossface.core.errors import MissingExtra, ParityError, WeightsError
-from crossface.export import onnx as export_module
-from crossface.export.onnx import export_onnx
-from crossface.export.rewrite import replace_prelu
+from crossface.exporting import onnx as export_module
+from crossface.exporting.onnx import export_onnx
+from crossface.exporting.rewrite import replace_prelu
 from crossface.nets import create_model
 from crossface.nets.checkpoint import LoadedModel, make_contract
 from crossface.nets.layers import Backbone, map_to_tokens, tokens_to_map
@@ -280,7 +280,7 @@ def test_exported_and_torch_embedder_meet_in_one_space(tiny, exported):
 
 def test_importing_the_export_room_needs_no_torch():
     code = (
-        "import sys, crossface.export.onnx, crossface.export.card, "
+        "import sys, crossface.exporting.onnx, crossface.exporting.card, "
         "crossface.pipeline.runtimes.torch_runtime; "
         "sys.exit('torch' in sys.modules or 'onnx' in sys.modules)"
     )
