@@ -90,9 +90,9 @@ def _table(outcome: Outcome) -> str:
     return (
         f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
         '</div><small class="note">TAR: same-person pairs recognised, at the threshold where FMR, '
-        "the share of pairs of strangers taken for one person, is as given. EER: where both "
-        "errors are equal. "
-        "Small figures: 95 % intervals with people as units; differences are paired, at FMR 1 %."
+        "the share of pairs of strangers taken for one person, is as given. EER: where both errors "
+        "are equal. Small figures: 95 % intervals with people as units; differences are paired, "
+        "at FMR 1 %."
         "</small>"
     )
 

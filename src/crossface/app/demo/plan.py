@@ -24,6 +24,7 @@ class DemoPlan:
         test_identities: people nobody trains on; they come after the teacher's.
         holdout_identities: of the students' people, kept apart for the validation curves.
         per_identity: pictures of each person.
+        nuisance: strength of pose, light, expression and damage.
         teacher_steps: optimiser steps of the teacher.
         student_steps: optimiser steps of every student.
         batch_size: pictures in a step.
@@ -39,19 +40,23 @@ class DemoPlan:
     test_identities: int = 200
     holdout_identities: int = 40
     per_identity: int = 6
+    nuisance: float = 0.8
     teacher_steps: int = 700
-    student_steps: int = 200
+    student_steps: int = 150
     batch_size: int = 64
     width: float = 0.25
     embedding_dim: int = 128
     threads: int = 2
-    validations: int = 8
+    validations: int = 6
     must_win: bool = True
 
     def teacher_faces(self, seed: int) -> DrawnFaces:
         """Everybody the teacher learns."""
         return DrawnFaces(
-            identities=self.teacher_identities, per_identity=self.per_identity, seed=seed
+            identities=self.teacher_identities,
+            per_identity=self.per_identity,
+            seed=seed,
+            nuisance=self.nuisance,
         )
 
     def test_faces(self, seed: int) -> DrawnFaces:
@@ -60,6 +65,7 @@ class DemoPlan:
             identities=self.test_identities,
             per_identity=self.per_identity,
             seed=seed,
+            nuisance=self.nuisance,
             first_identity=self.teacher_identities,
         )
 
@@ -99,7 +105,7 @@ class DemoPlan:
             "seed": seed,
             "threads": self.threads,
             "compile": False,  # a minute of compiling would not come back in runs this short
-            "log_every_steps": max(1, steps // 40),
+            "log_every_steps": max(1, steps // 30),
             "validate_every_steps": max(1, steps // self.validations),
             "checkpoint_every_steps": steps,
         }
@@ -108,8 +114,8 @@ class DemoPlan:
         del out
         return {
             "student": {"name": "swin_micro", "options": {"embedding_dim": self.embedding_dim}},
-            "head": {"name": "cosface", "options": {"scale": 24.0, "margin": 0.2}},
-            "optim": {"lr": 1e-3, "weight_decay": 0.05, "warmup_fraction": 0.1, "ema_decay": 0.98},
+            "head": {"name": "cosface", "options": {"scale": 24.0, "margin": 0.15}},
+            "optim": dict(_TEACHER_OPTIM),
             "budget": {"steps": self.teacher_steps},
         }
 
@@ -117,7 +123,7 @@ class DemoPlan:
         return {
             "student": self._student(),
             "head": {"name": "cosface", "options": dict(_HEAD)},
-            "optim": dict(_STUDENT_OPTIM),
+            "optim": dict(_ALONE_OPTIM),
             "budget": {"steps": self.student_steps},
         }
 
@@ -126,7 +132,7 @@ class DemoPlan:
             "student": self._student(),
             "teacher": {"path": str(out / "teacher" / "student.safetensors")},
             "distiller": distiller,
-            "optim": dict(_STUDENT_OPTIM),
+            "optim": dict(_TAUGHT_OPTIM),
             "budget": {"steps": self.student_steps},
         }
 
@@ -137,6 +143,21 @@ class DemoPlan:
         }
 
 
+_TEACHER_OPTIM = {
+    "lr": 2.5e-3,
+    "weight_decay": 0.05,
+    "warmup_fraction": 0.15,
+    "clip_norm": 2.0,
+    "ema_decay": 0.98,
+}
+
 _HEAD = {"scale": 24.0, "margin": 0.2}
-_STUDENT_OPTIM = {"lr": 2e-3, "weight_decay": 0.05, "warmup_fraction": 0.1, "ema_decay": 0.98}
+_ALONE_OPTIM = {
+    "name": "sgd",
+    "lr": 0.1,
+    "weight_decay": 5e-4,
+    "warmup_fraction": 0.15,
+    "ema_decay": 0.95,
+}
+_TAUGHT_OPTIM = {"lr": 5e-3, "weight_decay": 0.05, "warmup_fraction": 0.15, "ema_decay": 0.95}
 _CADFR = {"dim": 128, "centres": 25, "heads": 4, "prompts": 4}
