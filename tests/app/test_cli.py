@@ -39,9 +39,9 @@ def room(tmp_path_factory):
     folder = tmp_path_factory.mktemp("room")
     people_folder(folder / "people", people=4)
     teacher_file(folder / "teacher.safetensors", "mobilefacenet", width=0.1, last_channels=32)
-    arguments = ["--quiet", "export",
-                 folder / "teacher.safetensors", folder / "teacher.onnx",
-                 "--data", "drawn:ids=16,per_id=1,seed=1", "--json", folder / "export.json"]  # fmt: skip
+    files = [folder / "teacher.safetensors", folder / "teacher.onnx"]
+    drawn = ["--data", "drawn:ids=16,per_id=1,seed=1"]
+    arguments = ["--quiet", "export", *files, *drawn, "--json", folder / "export.json"]
     with contextlib.suppress(SystemExit):
         main([str(a) for a in arguments])
     return folder
