@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -35,13 +36,14 @@ def refused(capsys, *arguments, code):
 @pytest.fixture(scope="module")
 def room(tmp_path_factory):
     """A tiny trained teacher, exported, and labelled pictures."""
-    from crossface import api
-
     folder = tmp_path_factory.mktemp("room")
     people_folder(folder / "people", people=4)
     teacher_file(folder / "teacher.safetensors", "mobilefacenet", width=0.1, last_channels=32)
-    api.export(folder / "teacher.safetensors", folder / "teacher.onnx",
-               data="drawn:ids=16,per_id=1,seed=1")  # fmt: skip
+    files = [folder / "teacher.safetensors", folder / "teacher.onnx"]
+    drawn = ["--data", "drawn:ids=16,per_id=1,seed=1"]
+    arguments = ["--quiet", "export", *files, *drawn, "--json", folder / "export.json"]
+    with contextlib.suppress(SystemExit):
+        main([str(a) for a in arguments])
     return folder
 
 
@@ -118,7 +120,7 @@ def test_train_prints_json_on_stdout_and_nothing_else(room, tmp_path, capsys):
     assert "images_per_s" in out
 
 
-def test_distill_evaluate_export_one_after_the_other(room, tmp_path, capsys):
+def test_a_distilled_run_is_evaluated_by_its_folder(room, tmp_path, capsys):
     code, out, err = call(
         capsys, "--quiet", "distill", "--data", room / "people", "--teacher",
         room / "teacher.onnx", "--student", "mobilefacenet", "--steps", 2, "--seed", 1,
@@ -132,12 +134,13 @@ def test_distill_evaluate_export_one_after_the_other(room, tmp_path, capsys):
     assert code == 0, err
     report = json.loads(out)
     assert {"model", "contract_id", "protocol", "n_pairs", "fta", "auc", "eer"} <= report.keys()
-    code, out, err = call(capsys, "--quiet", "export", tmp_path / "run", tmp_path / "s.onnx",
-                          "--data", "drawn:ids=16,per_id=1,seed=1", "--json",
-                          tmp_path / "export.json")  # fmt: skip
-    assert code == 0, err
-    assert json.loads((tmp_path / "export.json").read_text())["file"] == "s.onnx"
-    code, out, err = call(capsys, "--quiet", "evaluate", tmp_path / "s.onnx", "all-pairs",
+
+
+def test_an_exported_model_is_evaluated_and_shown_as_a_table(room, capsys):
+    report = json.loads((room / "export.json").read_text())
+    assert report["file"] == "teacher.onnx"
+    assert report["parity"]
+    code, out, err = call(capsys, "--quiet", "evaluate", room / "teacher.onnx", "all-pairs",
                           "--data", room / "people")  # fmt: skip
     assert code == 0, err
     assert "EER" in out or "eer" in out
