@@ -234,7 +234,7 @@ def test_weights_ruined_by_the_last_step_are_never_saved(tmp_path, monkeypatch):
 
 SCRIPT = """
 import json, sys, torch
-from crossface.train import loop
+from crossface.training import loop
 torch.set_num_threads(1)
 from crossface.app.cli import main
 original = loop.step_once
