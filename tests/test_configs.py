@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from train.fakes import DIM, contract_of, teacher_file, tensors_of
+from training.fakes import DIM, contract_of, teacher_file, tensors_of
 
 from crossface.data.drawn import DrawnFaces
 from crossface.training.config import load_config

@@ -6,7 +6,7 @@ import contextlib
 import json
 
 import pytest
-from train.fakes import people_folder, run_tables, teacher_file
+from training.fakes import people_folder, run_tables, teacher_file
 
 from crossface.app.cli import COMMANDS, main
 from crossface.core.contract import InputSpec

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from train.fakes import (  # fmt: skip
+from training.fakes import (  # fmt: skip
     DIM,
     SMALL_CADFR,
     PatternFaces,

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from train.fakes import MeanColours, PatternFaces
+from training.fakes import MeanColours, PatternFaces
 
 from crossface.core.contract import InputSpec
 from crossface.core.errors import DataError

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import torch
-from train.fakes import (
+from training.fakes import (
     DIM,
     SMALL_CADFR,
     assert_same_tensors,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from train.fakes import (
+from training.fakes import (
     DIM,
     SMALL_CADFR,
     MeanColours,
