@@ -3,16 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from train.fakes import (  # fmt: skip
-    DIM,
-    SMALL_CADFR,
-    PatternFaces,
-    contract_of,
-    distilled,
-    people_folder,
-    teacher_file,
-    tensors_of,
-)
 
 from crossface.nets import create_model
 from crossface.nets.checkpoint import load_model, model_digest
@@ -22,6 +12,16 @@ from crossface.training.launch import launch
 from crossface.training.run import RunFolder
 from crossface.training.setup import make_optimizer, prepare
 from crossface.training.teachers import FrozenBackbone
+from training.fakes import (  # fmt: skip
+    DIM,
+    SMALL_CADFR,
+    PatternFaces,
+    contract_of,
+    distilled,
+    people_folder,
+    teacher_file,
+    tensors_of,
+)
 
 OPTIONS = {
     "embedding": {},
