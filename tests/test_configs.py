@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from training.fakes import DIM, contract_of, teacher_file, tensors_of
 
 from crossface.data.drawn import DrawnFaces
 from crossface.training.config import load_config
 from crossface.training.launch import launch
 from face_files import insightface_records, write_records
+from training.fakes import DIM, contract_of, teacher_file, tensors_of
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
 SMALL = ["budget.steps=2", "batch_size=4", "device=cpu", "precision=fp32", "threads=1",

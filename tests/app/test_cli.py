@@ -6,11 +6,11 @@ import contextlib
 import json
 
 import pytest
-from training.fakes import people_folder, run_tables, teacher_file
 
 from crossface.app.cli import COMMANDS, main
 from crossface.core.contract import InputSpec
 from face_files import encode, huge_png_header, pattern, people, write_folder, write_zip
+from training.fakes import people_folder, run_tables, teacher_file
 
 
 def call(capsys, *arguments):

@@ -3,6 +3,15 @@
 import numpy as np
 import pytest
 import torch
+
+from crossface.nets import create_model
+from crossface.nets.checkpoint import load_model, model_digest
+from crossface.training.distillers import DISTILLERS
+from crossface.training.distillers.base import Context, Signals
+from crossface.training.launch import launch
+from crossface.training.run import RunFolder
+from crossface.training.setup import make_optimizer, prepare
+from crossface.training.teachers import FrozenBackbone
 from training.fakes import (  # fmt: skip
     DIM,
     SMALL_CADFR,
@@ -13,15 +22,6 @@ from training.fakes import (  # fmt: skip
     teacher_file,
     tensors_of,
 )
-
-from crossface.nets import create_model
-from crossface.nets.checkpoint import load_model, model_digest
-from crossface.training.distillers import DISTILLERS
-from crossface.training.distillers.base import Context, Signals
-from crossface.training.launch import launch
-from crossface.training.run import RunFolder
-from crossface.training.setup import make_optimizer, prepare
-from crossface.training.teachers import FrozenBackbone
 
 OPTIONS = {
     "embedding": {},

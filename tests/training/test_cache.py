@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from training.fakes import MeanColours, PatternFaces
 
 from crossface.core.contract import InputSpec
 from crossface.core.errors import DataError
@@ -12,6 +11,7 @@ from crossface.core.geometry import ARCFACE_POINTS_112, apply_transform, umeyama
 from crossface.training import cache
 from crossface.training.cache import cache_key, cached_embeddings, unit_rows
 from crossface.training.teachers import SameViewTargets, clean_targets
+from training.fakes import MeanColours, PatternFaces
 
 FACES = PatternFaces(people=5, each=4, labelled=False)
 POINTS = tuple((float(x) * 0.8 + 5, float(y) * 0.8 + 3) for x, y in ARCFACE_POINTS_112)

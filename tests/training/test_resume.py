@@ -9,6 +9,11 @@ import time
 
 import pytest
 import torch
+
+from crossface.core.errors import Interrupted, TrainingStopped, WeightsError
+from crossface.training import loop
+from crossface.training.launch import launch
+from crossface.training.run import RunFolder
 from training.fakes import (
     DIM,
     SMALL_CADFR,
@@ -20,11 +25,6 @@ from training.fakes import (
     teacher_file,
     tensors_of,
 )
-
-from crossface.core.errors import Interrupted, TrainingStopped, WeightsError
-from crossface.training import loop
-from crossface.training.launch import launch
-from crossface.training.run import RunFolder
 
 METHODS = ["supervised", "clean", "same", "same_views", "cadfr", "gkd", "drop_path"]
 

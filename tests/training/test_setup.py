@@ -5,18 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from training.fakes import (
-    DIM,
-    SMALL_CADFR,
-    MeanColours,
-    PatternFaces,
-    distilled,
-    people_folder,
-    session,
-    supervised,
-    teacher_file,
-    tensors_of,
-)
 
 from crossface.core.contract import InputSpec
 from crossface.core.errors import (
@@ -31,6 +19,18 @@ from crossface.data.dataset import LabelledView
 from crossface.training import setup
 from crossface.training.launch import launch
 from crossface.training.run import RunFolder, git_commit
+from training.fakes import (
+    DIM,
+    SMALL_CADFR,
+    MeanColours,
+    PatternFaces,
+    distilled,
+    people_folder,
+    session,
+    supervised,
+    teacher_file,
+    tensors_of,
+)
 
 UNLABELLED = {"labels": "none"}
 
