@@ -73,8 +73,8 @@ def distill(
     *,
     teacher: PathLike,
     data: PathLike,
-    student: str | Backbone = "mobilefacenet",
-    distiller: str = "embedding",
+    student: str | Backbone | None = None,
+    distiller: str | None = None,
     features: PathLike | None = None,
     config: PathLike | None = None,
     out: PathLike | None = None,
@@ -87,8 +87,8 @@ def distill(
         teacher: an ONNX file, a safetensors model of ours, or a run folder.
         data: aligned crops: a directory, a zip, a ``.rec`` or "drawn:ids=..".
         student: a network by name, or one made by ``create_model`` (its architecture is used; the
-            weights start afresh from the run's seed).
-        distiller: "embedding", "cadfr" or "gkd".
+            weights start afresh from the run's seed); the configuration's, or "mobilefacenet".
+        distiller: "embedding", "cadfr" or "gkd"; the configuration's, or "embedding".
         features: one of our networks whose pixel features are used (cadfr).
         config: a TOML file for everything else.
         out: the run folder.
@@ -104,9 +104,11 @@ def distill(
     tables: dict[str, Any] = {
         "teacher": {"path": str(teacher)},
         "data": {"path": str(data)},
-        "distiller": {"name": distiller},
-        "student": {"name": student} if isinstance(student, str) else dict(student.arch),
     }
+    if distiller is not None or config is None:
+        tables["distiller"] = {"name": distiller or "embedding"}
+    if student is not None:
+        tables["student"] = {"name": student} if isinstance(student, str) else dict(student.arch)
     if features is not None:
         tables["teacher"]["features"] = str(features)
     for name, table in (settings or {}).items():

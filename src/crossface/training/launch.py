@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ from crossface.core.errors import TrainingStopped
 from crossface.core.log import get_logger
 from crossface.core.weights import find_by_sha256
 from crossface.nets.checkpoint import make_contract, save_model
+from crossface.nets.layers import Backbone
 from crossface.training.config import RunConfig, public_config
 from crossface.training.loop import Session, run
 from crossface.training.run import RunFolder, git_commit
 from crossface.training.setup import prepare
 
 log = get_logger("train")
+
+_DECIDING = ("val_auc", "val_rank_correlation", "val_cosine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ def launch(
     if not session.average.updates:
         raise TrainingStopped(f"{folder.path.name}: the budget ended before the first step")
     images = progressed.step * config.batch_size
+    net, chosen = choose_weights(session)
     summary = {
         "steps": progressed.step,
         "images": images,
@@ -72,10 +77,30 @@ def launch(
         "images_per_s": round(images / max(progressed.elapsed_s, 1e-9), 1),
         "waited_share": round(progressed.waited_s / max(progressed.elapsed_s, 1e-9), 4),
         **progressed.history,
+        **chosen,
     }
-    _save_student(session, summary)
+    _save_student(session, net, summary)
     folder.finish(summary)
     return FinishedRun(folder.path, folder.best, summary)
+
+
+def choose_weights(session: Session) -> tuple[Backbone, dict[str, Any]]:
+    """The averaged weights, or the newest ones where those do better on the held-out pictures.
+
+    An average is better as a rule. It is worse where channels died on the way: their batch norms
+    divide by next to nothing, and what is left of them in the average is blown up.
+
+    Returns:
+        The network, and {"weights": "average" or "newest", the figures of the chosen one}.
+    """
+    average = session.average.net
+    if session.validate is None or session.config.optim.ema_decay == 0:
+        return average, {"weights": "average"}
+    newest = copy.deepcopy(session.objective.student).eval()
+    figures = {"average": session.validate(average), "newest": session.validate(newest)}
+    better = max(figures, key=lambda name: [figures[name].get(key, 0.0) for key in _DECIDING])
+    log.info("kept the %s weights: %s", better, figures[better])
+    return (average if better == "average" else newest), {"weights": better, **figures[better]}
 
 
 def _facts(session: Session) -> dict[str, Any]:
@@ -99,8 +124,8 @@ def _licence_note(teacher: EmbeddingContract | None) -> str:
     )
 
 
-def _save_student(session: Session, summary: dict[str, Any]) -> None:
-    teacher, net = session.teacher_contract, session.average.net
+def _save_student(session: Session, net: Backbone, summary: dict[str, Any]) -> None:
+    teacher = session.teacher_contract
     space = None
     if teacher is not None and session.objective.keeps_space:
         space = teacher.space_id

@@ -16,6 +16,7 @@ from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import Interrupted, TrainingStopped
 from crossface.core.progress import Progress
 from crossface.data.loader import Batch, TrainLoader
+from crossface.nets.layers import Backbone
 from crossface.training.checkpoint import Progressed, load_checkpoint, save_checkpoint
 from crossface.training.config import RunConfig
 from crossface.training.distillers.base import Objective, Signals
@@ -43,7 +44,7 @@ class Session:
     targets: Targets | None
     budget: Budget
     teacher_contract: EmbeddingContract | None = None
-    validate: Callable[[], dict[str, float]] | None = None
+    validate: Callable[[Backbone], dict[str, float]] | None = None
     progressed: Progressed = field(default_factory=Progressed)
 
 
@@ -223,7 +224,7 @@ def _report(session: Session, tally: _Tally, bar: Progress) -> None:
 def _validate(session: Session) -> None:
     if session.validate is None:
         return
-    figures = session.validate()
+    figures = session.validate(session.average.net)
     state = session.progressed
     state.history = dict(figures)
     session.folder.log({"step": state.step, "elapsed_s": round(state.elapsed_s, 2), **figures})

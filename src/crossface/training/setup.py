@@ -123,7 +123,7 @@ def prepare(
         targets=_targets(config, teacher, pictures, show_progress, cache),
         budget=budget,
         teacher_contract=None if teacher is None else teacher.contract,
-        validate=None if holdout is None else lambda: validate(average.net, holdout),
+        validate=None if holdout is None else lambda net: validate(net, holdout),
     )
 
 
