@@ -7,6 +7,7 @@ import json
 import shutil
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from crossface.training.loop import Session
 from crossface.training.memory import keep_freed_memory
 from crossface.training.pseudo import pseudo_identities
 from crossface.training.run import RunFolder, usable_cores
+from crossface.training.saliency import saliency_map
 from crossface.training.schedules import Budget
 from crossface.training.supervised import Supervised
 from crossface.training.teachers import (
@@ -260,12 +262,17 @@ def make_objective(
         target_dim=teacher.contract.dim,
         classes=pictures.classes,
         class_centres=centres,
+        saliency=None if features is None else partial(_saliency, features, pictures.train),
     )
     try:
         objective: Objective = kind(context, **config.distiller.options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"distiller {config.distiller.name!r}: {error}") from None
     return objective
+
+
+def _saliency(teacher: FrozenBackbone, source: FaceSource, side: int) -> Tensor:
+    return saliency_map(teacher, source, side=side)
 
 
 def class_centres(

@@ -37,6 +37,7 @@ class Context:
         target_dim: D of the teacher's embedding; 0 without a teacher.
         classes: number of identities (or pseudo-identities); 0 where unlabelled.
         class_centres: (classes, D) unit mean teacher embedding per identity, or None.
+        saliency: side of a grid to the feature teacher's (side, side) saliency map, or None.
     """
 
     student: Backbone
@@ -44,6 +45,7 @@ class Context:
     target_dim: int = 0
     classes: int = 0
     class_centres: Tensor | None = None
+    saliency: Callable[[int], Tensor] | None = None
 
 
 class Objective(nn.Module):

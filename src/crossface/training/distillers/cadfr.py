@@ -9,6 +9,7 @@ weight and size, what trains the prompts, and the form without labels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -45,6 +46,8 @@ class CadfrDistiller(Objective):
         face_distance: the facial term of the positional code [READING: "relative"].
         gamma: its weight [READING: 0.5].
         ratio: coarseness of the piecewise index [READING: 1.9, as iRPE].
+        code_on: whether the code is added to the query (the centre) or to the keys (the pixels)
+            [READING: "query"].
         shared: share centres, W_q, codes and self-attention between both sides [READING: True].
         attention_weight: w_a; None sets it in the first step so that the term starts at
             ``start_share`` of the embedding loss [READING].
@@ -77,6 +80,7 @@ class CadfrDistiller(Objective):
         face_distance: Face = "relative",
         gamma: float = 0.5,
         ratio: float = 1.9,
+        code_on: Literal["query", "key"] = "query",
         shared: bool = True,
         attention_weight: float | None = None,
         feature_weight: float | None = None,
@@ -108,7 +112,9 @@ class CadfrDistiller(Objective):
                 face_distance=face_distance,
                 gamma=gamma,
                 ratio=ratio,
+                code_on=code_on,
                 shared=shared,
+                saliency=_saliency(context, face_distance, centres),
             )
             self.anchor = nn.Linear(dim, context.target_dim)
         self.supervision = _Supervision(context) if labels else None
@@ -223,6 +229,12 @@ class _Supervision(nn.Module):
             cosine, labels, margin=self.head.margin, scale=self.head.scale
         )
         return F.cross_entropy(logits, labels, ignore_index=-1)
+
+
+def _saliency(context: Context, face_distance: Face, centres: int) -> Tensor | None:
+    if face_distance not in {"saliency", "both"} or context.saliency is None:
+        return None
+    return context.saliency(math.isqrt(centres))
 
 
 def _bare_swin(teacher: nn.Module) -> Swin:
