@@ -19,9 +19,9 @@ import numpy as np
 from crossface.core.geometry import retarget_crops
 from crossface.data import open_faces
 from crossface.data.dataset import Subset
-from crossface.train.cache import cached_embeddings
-from crossface.train.run import environment
-from crossface.train.teachers import open_teacher
+from crossface.training.cache import cached_embeddings
+from crossface.training.run import environment
+from crossface.training.teachers import open_teacher
 
 
 def main() -> None:

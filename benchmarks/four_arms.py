@@ -27,9 +27,9 @@ from crossface.api import embed
 from crossface.core.files import write_json
 from crossface.evaluation.compare import compare_all_pairs
 from crossface.evaluation.protocols.all_pairs import evaluate_all_pairs
-from crossface.train.config import parse_config
-from crossface.train.launch import launch
-from crossface.train.run import SUMMARY, environment
+from crossface.training.config import parse_config
+from crossface.training.launch import launch
+from crossface.training.run import SUMMARY, environment
 
 ARMS = ("original", "swin", "cadfr", "cadfr_no_apt")
 

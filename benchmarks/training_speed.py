@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 
 from crossface.nets import create_model
-from crossface.train.config import parse_config
-from crossface.train.loop import step_once
-from crossface.train.memory import keep_freed_memory
-from crossface.train.run import RunFolder, environment
-from crossface.train.setup import prepare
+from crossface.training.config import parse_config
+from crossface.training.loop import step_once
+from crossface.training.memory import keep_freed_memory
+from crossface.training.run import RunFolder, environment
+from crossface.training.setup import prepare
 
 
 def bare_loop(config, targets_dim: int, compiled: bool):

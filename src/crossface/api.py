@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from crossface.core.types import UInt8Batch
     from crossface.evaluation.embed import EmbeddedFaces
     from crossface.evaluation.report import Report
-    from crossface.export.onnx import ExportReport
+    from crossface.exporting.onnx import ExportReport
     from crossface.nets.layers import Backbone
-    from crossface.train.launch import FinishedRun
+    from crossface.training.launch import FinishedRun
 
 PathLike = str | Path
 
@@ -33,7 +33,7 @@ def load_model(
     Raises:
         WeightsError: if it cannot be read or does not say what input it wants.
     """
-    from crossface.train.teachers import open_teacher
+    from crossface.training.teachers import open_teacher
 
     return open_teacher(str(model), input_spec=input_spec, threads=threads)
 
@@ -58,9 +58,9 @@ def train(
     Raises:
         CrossfaceError: naming what does not fit, or where the run stopped.
     """
-    from crossface.train.config import load_config
-    from crossface.train.launch import launch
-    from crossface.train.run import RunFolder
+    from crossface.training.config import load_config
+    from crossface.training.launch import launch
+    from crossface.training.run import RunFolder
 
     if resume is not None:
         return launch(RunFolder(resume).config(), resume, resume=True, show_progress=progress)
@@ -228,8 +228,8 @@ def export(
     Raises:
         ParityError: if the export differs; nothing is left behind.
     """
-    from crossface.export.onnx import export_onnx
-    from crossface.train.teachers import model_file
+    from crossface.exporting.onnx import export_onnx
+    from crossface.training.teachers import model_file
 
     return export_onnx(model_file(model), out, samples=_sample_crops(data), atol=atol)
 

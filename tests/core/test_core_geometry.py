@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from crossface.core.contract import InputSpec
 from crossface.core.geometry import (
-    ARCFACE_POINTS_112,
     align,
     apply_transform,
     normalise,
@@ -17,6 +16,7 @@ from crossface.core.geometry import (
     umeyama,
     warp,
 )
+from crossface.core.template import ARCFACE_POINTS_112
 
 coordinate = st.floats(-200, 200)
 points = st.lists(st.tuples(coordinate, coordinate), min_size=2, max_size=8).map(np.array)

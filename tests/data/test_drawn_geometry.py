@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from crossface.data.drawn import DrawnFaces, Identity, Nuisance, draw_face
 from crossface.data.drawn.anatomy import landmarks
+from crossface.data.drawn.draw import truth
 from crossface.data.drawn.geometry3d import CAMERA_DISTANCE, UNIT_SHARE, Head, rotation
+from crossface.data.drawn.scene import Scene
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=20)
 YAW, PITCH, ROLL = (st.floats(-limit, limit) for limit in (45.0, 22.0, 25.0))
@@ -38,7 +40,8 @@ def project_by_hand(point, how: Nuisance, size: int) -> tuple[float, float]:
 def test_landmarks_follow_the_closed_form_of_the_projection(yaw, pitch, roll):
     who, how = Identity(), Nuisance(yaw_deg=yaw, pitch_deg=pitch, roll_deg=roll, shift_x=0.01)
     expected = [project_by_hand(p, how, 96) for p in landmarks(who, how, Head(who))]
-    np.testing.assert_allclose(draw_face(who, how, size=96).kps_px, expected, atol=1e-3)
+    kps_px = truth(Scene.of(who, how, 96))[1]
+    np.testing.assert_allclose(kps_px, expected, atol=1e-3)
 
 
 @SETTINGS
@@ -56,7 +59,7 @@ def test_rotation_is_a_proper_rotation(yaw, pitch, roll):
 )
 def test_nose_moves_from_the_eyes_as_the_pose_says(turn, axis, sign):
     def offset(degrees: float) -> float:
-        kps = draw_face(Identity(), Nuisance(**{turn: degrees}), size=96).kps_px
+        kps = truth(Scene.of(Identity(), Nuisance(**{turn: degrees}), 96))[1]
         return float((kps[2] - kps[:2].mean(axis=0))[axis])
 
     assert sign * (offset(20) - offset(0)) > 1.5

@@ -34,7 +34,9 @@ def test_flip_sums_the_raw_embeddings_before_the_length_is_taken():
 
 
 def test_crops_are_retargeted_and_the_retargeted_crop_is_mirrored():
-    spec = InputSpec(size_hw=(128, 128), reference_points_px=((40, 59), (87, 59), (64, 82), (45, 106), (84, 105)))
+    spec = InputSpec(
+        size_hw=(128, 128), reference_points_px=((40, 59), (87, 59), (64, 82), (45, 106), (84, 105))
+    )
 
     class Wide:
         input_spec = spec

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossface.core.geometry import ARCFACE_POINTS_112
+from crossface.core.template import ARCFACE_POINTS_112
 from crossface.nets.face_codes import FaceCoder, code_count, piecewise_index
 from crossface.nets.layers import PixelFeatures
 from crossface.nets.urfm import (

@@ -52,15 +52,22 @@ def build() -> typer.Typer:
     return app
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
 def _options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only warnings on stderr.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
 ) -> None:
-    if version:
-        print(__version__)
-        raise typer.Exit
+    del version  # its callback has answered
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("crossface: %(message)s"))
     logger = logging.getLogger("crossface")
@@ -86,6 +93,12 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        if os.environ.get("CROSSFACE_DEBUG"):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"crossface: {place}{error.strerror or error}", file=sys.stderr)
+        sys.exit(4)
     except ModuleNotFoundError as error:
         extra = {
             "torch": "train",

@@ -20,7 +20,7 @@ Resume = Annotated[Path | None, typer.Option(help="Run folder to go on with.")]
 JsonOut = Annotated[
     Path | None, typer.Option("--json", help="Write the result as JSON ('-': stdout).")
 ]
-Threads = Annotated[int | None, typer.Option(help="CPU threads [all usable cores].")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [all usable cores].")]
 InputSpecOption = Annotated[
     str | None,
     typer.Option(

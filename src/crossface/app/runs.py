@@ -34,9 +34,9 @@ def run_verb(
     json_out: Path | None,
 ) -> None:
     """Resolve the configuration, run, and say where the result is."""
-    from crossface.train.config import config_json, load_config
-    from crossface.train.launch import launch
-    from crossface.train.run import RunFolder
+    from crossface.training.config import config_json, load_config
+    from crossface.training.launch import launch
+    from crossface.training.run import RunFolder
 
     show = logging.getLogger("crossface").level <= logging.INFO
     if resume is not None:

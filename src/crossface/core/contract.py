@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from crossface.core.errors import WeightsError
-from crossface.core.geometry import ARCFACE_POINTS_112
+from crossface.core.template import ARCFACE_POINTS_112
 
 Triple = tuple[float, float, float]
 Points5 = tuple[

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from crossface.core.contract import InputSpec
-    from crossface.core.types import UInt8Batch, UInt8Image
+from crossface.core.contract import InputSpec
+from crossface.core.template import ARCFACE_POINTS_112
+from crossface.core.types import UInt8Batch, UInt8Image
 
 Float64Array = npt.NDArray[np.float64]
-
-ARCFACE_POINTS_112: Float64Array = np.array(
-    [
-        [38.2946, 51.6963],
-        [73.5318, 51.5014],
-        [56.0252, 71.7366],
-        [41.5493, 92.3655],
-        [70.7299, 92.2041],
-    ]
-)
-"""(5, 2) float64 px: viewer's left eye, right eye, nose tip, left and right mouth corner.
-
-Source: insightface ``utils/face_align.py``.
-"""
 
 
 def umeyama(source: npt.ArrayLike, target: npt.ArrayLike) -> Float64Array:

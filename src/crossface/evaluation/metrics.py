@@ -183,9 +183,9 @@ def kfold_accuracy(
 ) -> FoldAccuracy:
     """Mean accuracy over folds, each at the threshold that is best on the other folds.
 
-    Candidate thresholds lie midway between neighbouring different scores of the other folds, one below all and one
-    above all. Of several that are equally good the middle one is taken (of an even number the
-    lower middle), so that neither error is favoured by the tie rule.
+    Candidate thresholds lie midway between neighbouring different scores of the other folds, one
+    below all and one above all. Of several that are equally good the middle one is taken (of an
+    even number the lower middle), so that neither error is favoured by the tie rule.
 
     Args:
         scores: (N,) similarities.

@@ -23,20 +23,33 @@ class PairLike(Protocol):
     """One comparison of a pair list (``data.formats.pair_list.Pair``)."""
 
     @property
-    def fold(self) -> int: ...
+    def fold(self) -> int:
+        """Fold it belongs to."""
+        ...
+
     @property
-    def a(self) -> str: ...
+    def a(self) -> str:
+        """Key of the first picture."""
+        ...
+
     @property
-    def b(self) -> str: ...
+    def b(self) -> str:
+        """Key of the second picture."""
+        ...
+
     @property
-    def same(self) -> bool: ...
+    def same(self) -> bool:
+        """Whether both show one person."""
+        ...
 
 
 class PairListLike(Protocol):
     """A pair list (``data.formats.pair_list.PairList``)."""
 
     @property
-    def pairs(self) -> Sequence[PairLike]: ...
+    def pairs(self) -> Sequence[PairLike]:
+        """The comparisons."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,6 +142,7 @@ class PairStatistics:
         self._targets = tuple(fmr_targets)
 
     def __call__(self, mask: BoolArray) -> Float64Array:
+        """The statistics over the comparisons of a mask."""
         pairs = self._pairs
         scores, same, folds = pairs.scores[mask], pairs.same[mask], pairs.folds[mask]
         values = np.full(3 + len(self._targets), np.nan)

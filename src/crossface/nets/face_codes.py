@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from crossface.core.geometry import ARCFACE_POINTS_112
+from crossface.core.template import ARCFACE_POINTS_112
 
 FaceDistance = Literal["none", "relative", "saliency", "both"]
 Anchor = Literal["nose", "centre"]

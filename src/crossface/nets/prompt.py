@@ -78,7 +78,7 @@ class PromptedSwin(Backbone):
         for at, stage in enumerate(self.swin.basic_layers):
             if at:
                 cells = self.swin.merges[at - 1](cells)
-            prompts = self.prompts[at].expand(len(cells), -1, -1)
+            prompts = self.prompts[at].expand(cells.shape[0], -1, -1)
             for n, block in enumerate(stage.typed_blocks):
                 mask = getattr(self, _mask_name(at, n))
                 cells, prompts = prompted_block(block, cells, prompts, mask)

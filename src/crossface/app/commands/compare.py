@@ -10,7 +10,7 @@ import typer
 from crossface.app.options import InputSpecOption, JsonOut, Threads
 
 
-def command(  # noqa: PLR0913, PLR0917  # a command's options
+def command(  # noqa: PLR0917  # a command's options
     context: typer.Context,
     model_a: Annotated[str, typer.Argument(metavar="A", help="ONNX file, safetensors or run.")],
     model_b: Annotated[str, typer.Argument(metavar="B", help="ONNX file, safetensors or run.")],

@@ -11,7 +11,7 @@ import typer
 
 def command(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Show versions, processor and known traps of this installation."""
-    from crossface.train.run import environment
+    from crossface.training.run import environment
 
     report = environment()
     report["traps"] = _traps()

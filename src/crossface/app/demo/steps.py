@@ -21,11 +21,11 @@ from crossface.evaluation.embed import EmbeddedFaces, embed_faces
 from crossface.evaluation.protocols.all_pairs import evaluate_all_pairs
 from crossface.evaluation.report import Report
 from crossface.evaluation.scores import ScoreTable, score_all_pairs
-from crossface.export.onnx import export_onnx
+from crossface.exporting.onnx import export_onnx
 from crossface.pipeline.runtimes.torch_runtime import TorchEmbedder
-from crossface.train.config import RunConfig
-from crossface.train.launch import launch
-from crossface.train.run import RunFolder
+from crossface.training.config import RunConfig
+from crossface.training.launch import launch
+from crossface.training.run import RunFolder
 
 log = get_logger("demo")
 

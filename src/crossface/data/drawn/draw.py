@@ -38,7 +38,7 @@ class DrawnPicture:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        box: the head from hairline to chin and ear to ear, inside the picture.
+        box: the head from crown to chin without hair and ears, cut off at the border.
         kps_px: (5, 2) float32: viewer's left eye, right eye, nose tip, mouth corners.
         pose: of the head.
         skin_tone: 0 the lightest to 1 the darkest skin.

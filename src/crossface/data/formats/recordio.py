@@ -1,4 +1,4 @@
-"""InsightFace RecordIO (``train.rec`` with ``train.idx``) in pure Python.
+"""InsightFace RecordIO (``training.rec`` with ``training.idx``) in pure Python.
 
 Format: dmlc-core ``recordio.h`` and mxnet ``recordio.py``. A record is ``magic, word, payload``,
 padded to four bytes; the upper three bits of the word say whether the record is whole (0) or the

@@ -1,0 +1,318 @@
+"""The one schema of a run: TOML in, unknown keys refused, the resolved copy kept with the run."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from crossface.core.errors import ConfigError
+from crossface.data.augment import AugmentConfig
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Options = dict[str, bool | int | float | str | None]
+
+_A_TABLE = re.compile(r"a valid dictionary or instance of \w+")
+
+# Tables that choose something by name, and what they choose by default.
+_NAMED = {"student": "mobilefacenet", "distiller": "embedding", "head": "cosface"}
+
+
+class _Section(BaseModel):
+    # Strict: "3" is no number and true is no count. TOML has types of its own.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class NetConfig(_Section):
+    """A network by name with its own options (``crossface.list_models()``)."""
+
+    name: str = "mobilefacenet"
+    options: Options = Field(default_factory=dict)
+
+
+class DataConfig(_Section):
+    """The training pictures: aligned 112x112 crops.
+
+    Attributes:
+        path: a directory, a zip, a ``.rec`` or ``drawn:ids=..,per_id=..,seed=..``.
+        labels: "auto" reads identities where the layout has them, "none" ignores them.
+        limit: use only so many pictures, chosen by a hash of their names.
+        holdout: pictures (unlabelled) or identities (labelled) kept for validation.
+        holdout_seed: which ones; not the run's seed, so that runs compare.
+        augment: a preset name, or a table of the augmentation's own fields.
+        memory: "auto" keeps decoded pictures in memory when they fit in 4 GiB.
+        pseudo_identities: cluster the teacher's embeddings of an unlabelled set into so many
+            classes, for distillers that need identities.
+    """
+
+    path: str
+    labels: Literal["auto", "none"] = "auto"
+    limit: int | None = Field(default=None, gt=0)
+    holdout: int = Field(default=0, ge=0)
+    holdout_seed: int = 0
+    augment: str | AugmentConfig = "light"
+    memory: Literal["auto", "always", "never"] = "auto"
+    pseudo_identities: int | None = Field(default=None, ge=2)
+
+
+class TeacherConfig(_Section):
+    """Who is learnt from.
+
+    Attributes:
+        path: an ONNX file (black box) or a safetensors model of ours; its embedding is the target.
+        features: a safetensors model of ours whose pixel features are used as well (CADFR);
+            by default ``path`` itself where that is one of ours.
+        input_spec: preset or JSON file for an ONNX file that does not say what it wants.
+        view: "clean" regresses to the cached embedding of the undisturbed crop; "same" lets the
+            teacher see the very crop the student sees (function matching, arXiv:2106.05237).
+        views: with view = "same", how many differently augmented rounds are embedded before they
+            are reused; 0 embeds afresh in every epoch.
+    """
+
+    path: str
+    features: str | None = None
+    input_spec: str | None = None
+    view: Literal["clean", "same"] = "clean"
+    views: int = Field(default=0, ge=0)
+
+
+class MethodConfig(_Section):
+    """The distiller by name with its own options."""
+
+    name: str = "embedding"
+    options: Options = Field(default_factory=dict)
+
+
+class HeadConfig(_Section):
+    """The margin head by name with its own options."""
+
+    name: str = "cosface"
+    options: Options = Field(default_factory=dict)
+
+
+class OptimConfig(_Section):
+    """The optimiser. ``lr`` is the peak of warm-up and cosine."""
+
+    name: Literal["sgd", "adamw"] = "adamw"
+    lr: float = Field(default=2e-3, gt=0, le=1e6)
+    weight_decay: float = Field(default=0.05, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
+    final_fraction: float = Field(default=0.01, ge=0, le=1)
+    clip_norm: float | None = Field(default=5.0, gt=0)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+
+
+class BudgetConfig(_Section):
+    """How long: exactly one of steps, epochs, minutes. Only steps and epochs are reproducible."""
+
+    steps: int | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, gt=0)
+    minutes: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [k for k in ("steps", "epochs", "minutes") if getattr(self, k) is not None]
+        if len(given) != 1:
+            came = " and ".join(given) or "none"
+            raise ValueError(f"exactly one of steps, epochs, minutes is needed, got {came}")
+        return self
+
+
+class RunConfig(_Section):
+    """Everything that decides a run."""
+
+    data: DataConfig
+    student: NetConfig = NetConfig()
+    teacher: TeacherConfig | None = None
+    distiller: MethodConfig | None = None
+    head: HeadConfig | None = None
+    optim: OptimConfig = OptimConfig()
+    budget: BudgetConfig = BudgetConfig(epochs=1)
+    batch_size: int = Field(default=128, gt=1)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    threads: int | None = Field(default=None, gt=0)
+    compile: bool | Literal["auto"] = "auto"
+    log_every_steps: int = Field(default=50, gt=0)
+    validate_every_steps: int | None = Field(default=None, gt=0)
+    checkpoint_every_steps: int = Field(default=500, gt=0)
+
+    @model_validator(mode="after")
+    def _teacher_and_distiller(self) -> Self:
+        if (self.teacher is None) != (self.distiller is None):
+            raise ValueError("teacher and distiller belong together: give both or neither")
+        if self.teacher is None and self.head is None:
+            raise ValueError("a run without a teacher needs a [head] (arcface, cosface)")
+        if self.teacher is None and self.data.pseudo_identities is not None:
+            raise ValueError("data.pseudo_identities come from a teacher, and there is none")
+        return self
+
+
+def load_config(path: str | Path | None, assignments: list[str], base: dict[str, Any]) -> RunConfig:
+    """A run's configuration from a TOML file, defaults of the command, and ``--set`` pairs.
+
+    Args:
+        path: the TOML file, or None for none.
+        assignments: ``"optim.lr=0.05"`` pairs; values are read as TOML, bare words as text.
+        base: values of the command's own options; they win over the file, ``assignments`` over
+            both.
+
+    Raises:
+        ConfigError: unreadable file, unknown key (with the nearest known one), wrong value.
+    """
+    document: dict[str, Any] = {}
+    source = "the command line"
+    if path is not None:
+        source = Path(path).name
+        try:
+            document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{source}: not valid TOML: {error}") from None
+    _merge(document, base)
+    for assignment in assignments:
+        _assign(document, assignment)
+    return parse_config(document, source=source)
+
+
+def parse_config(document: dict[str, Any], *, source: str) -> RunConfig:
+    """A checked configuration from nested tables.
+
+    Raises:
+        ConfigError: naming ``source``, the key, what was expected and what came.
+    """
+    try:
+        return RunConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_first_problem(error, document)}") from None
+
+
+def config_json(config: RunConfig) -> dict[str, Any]:
+    """The resolved configuration as JSON values."""
+    result: dict[str, Any] = json.loads(config.model_dump_json())
+    return result
+
+
+def public_config(config: RunConfig) -> dict[str, Any]:
+    """The resolved configuration with file names in place of paths, to travel with a model."""
+    public = config_json(config)
+    for table, key in (
+        ("data", "path"),
+        ("teacher", "path"),
+        ("teacher", "features"),
+        ("teacher", "input_spec"),
+    ):
+        value = (public[table] or {}).get(key)
+        if value is not None and not str(value).startswith("drawn:"):
+            public[table][key] = Path(value).name
+    return public
+
+
+def _first_problem(error: ValidationError, document: dict[str, Any]) -> str:
+    problems = [(_location(problem, document), problem) for problem in error.errors()]
+    # A value that may be one of several kinds has a problem with each; the deepest one is meant.
+    start = problems[0][0]
+    related = [entry for entry in problems if entry[0][: len(start)] == start]
+    location, problem = max(related, key=lambda entry: len(entry[0]))
+    dotted = ".".join(location) or "the document"
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key {dotted!r}; {hint}"
+    if problem["type"] == "missing":
+        return f"{dotted!r} is missing"
+    said = [_A_TABLE.sub("a table", entry["msg"]) for where, entry in related if where == location]
+    expected = [
+        text.removeprefix("Value error, ").removeprefix("Input should be ") for text in said
+    ]
+    lead = "expected " if said[0].startswith("Input should be ") else ""
+    got = problem.get("input")
+    shown = f", got {got!r}" if isinstance(got, str | int | float | bool | list) else ""
+    return f"{dotted}: {lead}{' or '.join(dict.fromkeys(expected))}{shown}"
+
+
+def _location(problem: ErrorDetails, document: dict[str, Any]) -> list[str]:
+    """The keys of a problem as the document has them, without the branches of a union."""
+    node: Any = document
+    found = []
+    for part in problem["loc"]:
+        at_place = part in node if isinstance(node, dict) else isinstance(part, int)
+        if at_place and isinstance(node, dict | list):
+            inner: Any = node
+            node = inner[part]
+        elif problem["type"] != "missing" or part != problem["loc"][-1]:
+            continue
+        found.append(str(part))
+    return found
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    for part in location:
+        field = model.model_fields.get(part)
+        candidates = [] if field is None else _models_in(field.annotation)
+        if not candidates:
+            return []
+        model = candidates[0]
+    return sorted(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    found: list[type[BaseModel]] = []
+    for part in getattr(annotation, "__args__", ()):
+        found += _models_in(part)
+    return found
+
+
+def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
+    for key, value in values.items():
+        old = into.get(key)
+        # A new budget replaces the old one: only one of its keys may be given.
+        if key == "budget" or not (isinstance(value, dict) and isinstance(old, dict)):
+            into[key] = copy.deepcopy(value)
+            continue
+        if key in _NAMED and value.get("name", _name(old, key)) != _name(old, key):
+            old.pop("options", None)  # they were those of the other name
+        _merge(old, value)
+
+
+def _name(table: dict[str, Any], key: str) -> Any:  # noqa: ANN401  # unchecked so far
+    return table.get("name", _NAMED[key])
+
+
+def _assign(document: dict[str, Any], assignment: str) -> None:
+    key, separator, text = assignment.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not separator or not all(parts):
+        raise ConfigError(f"--set wants key=value, got {assignment!r}")
+    table = document
+    for part in parts[:-1]:
+        table = table.get(part, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {assignment!r}: {part!r} is a value, not a table")
+    value = _toml_value(text.strip())
+    for part in reversed(parts):
+        value = {part: value}
+    _merge(document, value)
+
+
+def _toml_value(text: str) -> Any:  # noqa: ANN401
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return None if text in {"none", "null"} else text
+    return document["value"] if len(document) == 1 else text

@@ -1,0 +1,123 @@
+"""Start or resume a run and leave a finished model in its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crossface.core.contract import EmbeddingContract, InputSpec
+from crossface.core.errors import TrainingStopped
+from crossface.core.log import get_logger
+from crossface.core.weights import find_by_sha256
+from crossface.nets.checkpoint import make_contract, save_model
+from crossface.training.config import RunConfig, public_config
+from crossface.training.loop import Session, run
+from crossface.training.run import RunFolder, git_commit
+from crossface.training.setup import prepare
+
+log = get_logger("train")
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A finished run.
+
+    Attributes:
+        folder: the run folder.
+        best: the student, safetensors with InputSpec, contract and training card.
+        summary: steps, images, minutes, core-minutes and the last validation figures.
+    """
+
+    folder: Path
+    best: Path
+    summary: dict[str, Any]
+
+
+def launch(
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    show_progress: bool = True,
+    cache: Path | None = None,
+) -> FinishedRun:
+    """Train a student as the configuration says.
+
+    Args:
+        config: the resolved configuration.
+        out: the run folder; new, or that of the run to resume.
+        resume: go on from the newest checkpoint in ``out``.
+        show_progress: progress with an estimate of the time left on stderr.
+        cache: where teacher embeddings are kept; ``training.cache.cache_folder()`` by default.
+
+    Raises:
+        CrossfaceError: naming what does not fit, where the run stopped, or how to go on.
+    """
+    folder = RunFolder(out)
+    if not resume:
+        folder.require_free()
+    session = prepare(config, folder, show_progress=show_progress, cache=cache)
+    if not resume:
+        folder.start(config, facts=_facts(session))
+    progressed = run(session, resume=resume, show_progress=show_progress)
+    if not session.average.updates:
+        raise TrainingStopped(f"{folder.path.name}: the budget ended before the first step")
+    images = progressed.step * config.batch_size
+    summary = {
+        "steps": progressed.step,
+        "images": images,
+        "minutes": round(progressed.elapsed_s / 60, 3),
+        "core_minutes": round(progressed.core_s / 60, 3),
+        "images_per_s": round(images / max(progressed.elapsed_s, 1e-9), 1),
+        "waited_share": round(progressed.waited_s / max(progressed.elapsed_s, 1e-9), 4),
+        **progressed.history,
+    }
+    _save_student(session, summary)
+    folder.finish(summary)
+    return FinishedRun(folder.path, folder.best, summary)
+
+
+def _facts(session: Session) -> dict[str, Any]:
+    source = session.loader.source
+    return {
+        "seed": session.config.seed,
+        "data": {"name": source.name, "pictures": len(source), "digest": source.digest()},
+        "steps_per_epoch": session.loader.batches_per_epoch,
+        "student_parameters": sum(p.numel() for p in session.objective.student.parameters()),
+    }
+
+
+def _licence_note(teacher: EmbeddingContract | None) -> str:
+    if teacher is None:
+        return "the restrictions of the training pictures apply"
+    known = find_by_sha256(teacher.digest)
+    of_teacher = "not known to crossface" if known is None else f"{known.licence} ({known.caveat})"
+    return (
+        f"distilled from {teacher.model_id}: the restrictions of its weights ({of_teacher}) and of "
+        "the training pictures apply"
+    )
+
+
+def _save_student(session: Session, summary: dict[str, Any]) -> None:
+    teacher, net = session.teacher_contract, session.average.net
+    space = None
+    if teacher is not None and session.objective.keeps_space:
+        space = teacher.space_id
+    config = session.config
+    training = {
+        "data": {"name": session.loader.source.name, "digest": session.loader.source.digest()},
+        "teacher": None if teacher is None else teacher.model_dump(mode="json"),
+        "method": "supervised" if config.distiller is None else config.distiller.name,
+        "licence_note": _licence_note(teacher),
+        "config": public_config(config),
+        "commit": git_commit(),
+        "summary": summary,
+    }
+    save_model(
+        net,
+        session.folder.best,
+        contract=make_contract(net, InputSpec(), space_id=space),
+        input_spec=InputSpec(),
+        training=training,
+    )

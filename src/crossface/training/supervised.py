@@ -1,0 +1,44 @@
+"""Training without a teacher: a margin head over identities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from crossface.core.errors import ConfigError
+from crossface.losses import HEADS
+from crossface.nets.layers import Backbone
+from crossface.training.config import HeadConfig
+from crossface.training.distillers.base import Objective, Signals
+
+
+class Supervised(Objective):
+    """Cross-entropy over the logits of a margin head (ArcFace, CosFace).
+
+    Args:
+        student: the network to train.
+        head: name and options of the head.
+        classes: number of identities.
+    """
+
+    needs_labels = True
+
+    def __init__(self, student: Backbone, head: HeadConfig | None, *, classes: int) -> None:
+        super().__init__(student)
+        if head is None or classes < 2:
+            raise ConfigError(
+                "training without a teacher needs a [head] and at least 2 identities, "
+                f"got {classes}"
+            )
+        try:
+            self.head = HEADS.resolve(head.name)(classes, student.embedding_dim, **head.options)
+            with torch.no_grad():  # a margin out of range shows in the logits only
+                self.head(torch.ones(1, student.embedding_dim), torch.zeros(1, dtype=torch.int64))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"head {head.name!r}: {error}") from None
+
+    def forward(self, signals: Signals) -> dict[str, Tensor]:
+        """Loss of one batch."""
+        embedding = self.student_embedding(signals.images)
+        logits = self.head(embedding.float(), signals.labels)
+        return {"loss": torch.nn.functional.cross_entropy(logits, signals.labels, ignore_index=-1)}

@@ -1,0 +1,91 @@
+"""Every file in configs/ loads, and runs two steps on small drawn data with a tiny teacher."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from train.fakes import DIM, contract_of, teacher_file, tensors_of
+
+from crossface.data.drawn import DrawnFaces
+from crossface.training.config import load_config
+from crossface.training.launch import launch
+from face_files import insightface_records, write_records
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
+SMALL = ["budget.steps=2", "batch_size=4", "device=cpu", "precision=fp32", "threads=1",
+         "compile=false", "log_every_steps=1"]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSFACE_CACHE", str(tmp_path / "cache"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """A RecordIO set of drawn faces: six people, two JPEGs of each."""
+    faces = DrawnFaces(identities=6, per_identity=2, seed=0)
+    pictures = []
+    for n in range(len(faces)):
+        stream = io.BytesIO()
+        Image.fromarray(faces.read(n)).save(stream, "JPEG", quality=90)
+        pictures.append((n // 2, stream.getvalue()))
+    path = tmp_path_factory.mktemp("ms1mv2") / "train.rec"
+    return write_records(path, insightface_records(pictures))
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return teacher_file(tmp_path_factory.mktemp("teacher") / "teacher.safetensors")
+
+
+def test_there_are_files_to_test():
+    assert {"tiny", "distill", "cadfr", "cadfr_paper"} <= {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_configuration_loads_as_it_is(path):
+    config = load_config(path, [], {})
+    assert (config.teacher is None) == (config.distiller is None)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_configuration_runs_two_steps(path, records, teacher, tmp_path):
+    config = load_config(path, [], {})
+    changes = [*SMALL, f"data.path={records}", "data.holdout=2"]
+    if config.teacher is not None:
+        changes += [f"teacher.path={teacher}"]
+        if config.teacher.features is not None:
+            changes += [f"teacher.features={teacher}"]
+    changes += [f"data.holdout={2 if config.data.holdout else 0}"]
+    if path.stem == "cadfr_paper":
+        # The paper's widths and students are the slow test's; the options are its own.
+        changes += ["student.name=mobilefacenet", "student.options.width=0.25",
+                    "distiller.options.dim=64"]  # fmt: skip
+    done = launch(load_config(path, changes, {}), tmp_path / "run", show_progress=False)
+    assert done.summary["steps"] == 2
+    assert all(tensor.isfinite().all() for tensor in tensors_of(done.best).values())
+    if config.teacher is not None:
+        assert contract_of(done.best)["dim"] == DIM
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("student", ["iresnet18", "mobilefacenet"])
+def test_the_published_setting_runs_two_steps_with_its_own_networks(student, records, tmp_path):
+    swin = teacher_file(tmp_path / "swin_s.safetensors", "swin_s")
+    path = next(path for path in CONFIGS if path.stem == "cadfr_paper")
+    changes = [*SMALL, f"data.path={records}", f"teacher.path={swin}"]
+    config = load_config(path, changes, {"student": {"name": student}})
+    assert config.student.name == student
+    done = launch(config, tmp_path / "run", show_progress=False)
+    assert done.summary["steps"] == 2
+    # With labels the student's own head decides its space.
+    assert contract_of(done.best)["space_id"] != contract_of(swin)["space_id"]

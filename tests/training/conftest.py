@@ -1,0 +1,14 @@
+"""One thread and a cache of its own for every test of this room."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("CROSSFACE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setattr("crossface.training.setup.usable_cores", lambda: 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
