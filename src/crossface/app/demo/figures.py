@@ -153,7 +153,7 @@ def shown_pairs(outcome: Outcome) -> list[list[ShownPair]]:
         chosen = np.flatnonzero((same == genuine) & ((values >= threshold) == accepted))
         ordered = chosen[np.argsort(-values[chosen], kind="stable")]
         if not genuine and not accepted:
-            ordered = ordered[: 20 * _PAIRS_SHOWN]  # the hardest ones: most strangers are easy
+            ordered = ordered[: len(ordered) // 20 + _PAIRS_SHOWN]  # most strangers are easy
         rows.append(
             [
                 ShownPair(

@@ -126,7 +126,8 @@ def _curves(outcome: Outcome) -> str:
         "<b>Learning.</b> How well each network separates people that its training kept apart, "
         "after each part of its steps.",
         "<b>Errors.</b> DET curves on the test people: lower is better, at every threshold.",
-        "<b>Loss, learning identities.</b> More people and a margin make the teacher's the larger.",
+        "<b>Loss, learning identities.</b> The teacher takes more steps, and has more people "
+        "to tell apart.",
         "<b>Loss, learning from the teacher.</b> CADFR's further terms are left out, so that both "
         "show the same quantity.",
     )
@@ -181,7 +182,8 @@ def _faces(outcome: Outcome) -> str:
         "<h2>Hits and misses</h2>"
         f"<p>What the {NAMES[outcome.best]} says of pairs of test pictures: cosine similarity and "
         f"decision at FMR 1 %.{told} Each row runs evenly from the most to the least similar pair "
-        "of its kind, a person at most once; of the strangers told apart, the most similar ones."
+        "of its kind, a person at most once; of the strangers told apart, the most "
+        "similar twentieth."
         f"</p>{''.join(rows)}"
     )
 
@@ -192,14 +194,14 @@ def _meaning(outcome: Outcome, plan: DemoPlan) -> str:
         f"<p>{escape(words.against_alone(outcome))} {escape(words.against_embedding(outcome))}</p>"
         "<p>The machinery works from end to end: a teacher, students that learn from it, figures "
         "with intervals on people nobody trained on, an export that was compared with its "
-        "original. The teacher knows more people than the students are shown, and passes some of "
-        "that on; that is where the gain comes from.</p>"
+        "original. The teacher knows more people than the students are shown, and its embedding "
+        "says more in each step than a label does; this run does not tell the two apart.</p>"
         "<p>It shows nothing about real faces. The people are drawn by a formula, the networks "
         f"are tiny, training lasts {plan.student_steps} steps, and there is one seed: the "
-        "intervals are about other people of the same kind, not about other trainings. A CNN "
-        "trained alone for much longer, or shown as many people as the teacher, may close the "
-        "gap. For the question whether CADFR beats embedding regression on real faces, see the "
-        "benchmarks.</p>"
+        "intervals are about other people of the same kind, not about other trainings. The CNN "
+        "alone is still learning when its steps are spent: trained for much longer, or shown as "
+        "many people as the teacher, it may close the gap. For the question whether "
+        "CADFR beats embedding regression on real faces, see the benchmarks.</p>"
     )
 
 

@@ -41,7 +41,7 @@ class DemoPlan:
     holdout_identities: int = 40
     per_identity: int = 6
     nuisance: float = 0.8
-    teacher_steps: int = 700
+    teacher_steps: int = 600
     student_steps: int = 150
     batch_size: int = 64
     width: float = 0.25
@@ -151,6 +151,8 @@ _TEACHER_OPTIM = {
     "ema_decay": 0.98,
 }
 
+# No straw man: on 400 people, 200 steps and full nuisance the CNN alone reached a TAR of 19 % at
+# FMR 1e-2 with AdamW at 2e-3 and of 49 % with this SGD; the taught ones keep AdamW.
 _HEAD = {"scale": 24.0, "margin": 0.2}
 _ALONE_OPTIM = {
     "name": "sgd",
@@ -160,4 +162,5 @@ _ALONE_OPTIM = {
     "ema_decay": 0.95,
 }
 _TAUGHT_OPTIM = {"lr": 5e-3, "weight_decay": 0.05, "warmup_fraction": 0.15, "ema_decay": 0.95}
+# A quarter of the published widths: two cores, five minutes.
 _CADFR = {"dim": 128, "centres": 25, "heads": 4, "prompts": 4}
