@@ -204,12 +204,19 @@ def embed(
     progress: bool = True,
 ) -> EmbeddedFaces:
     """Unit embeddings of every picture of a set; see ``evaluate`` for the arguments."""
+    from crossface.core.errors import DataError
     from crossface.evaluation.embed import embed_faces
 
     embedder = model
     if isinstance(model, str | Path):
         embedder = load_model(model, input_spec=input_spec, threads=threads)
-    return embed_faces(embedder, _open(data), flip=flip, progress=progress)  # type: ignore[arg-type]
+    faces = embed_faces(embedder, _open(data), flip=flip, progress=progress)  # type: ignore[arg-type]
+    if faces.failures and not faces.keys:
+        raise DataError(
+            f"{faces.source_name}: none of its {len(faces.failures)} pictures can be used, the "
+            f"first: {faces.failures[0].reason}"
+        )
+    return faces
 
 
 def export(
