@@ -84,14 +84,17 @@ class CentreAttention(nn.Module):
 class ReceptiveField(nn.Module):
     """What may be shared: the centres, their projection, the codes and the self-attention.
 
+    Centres and codes start at unit variance [READING]: from 0.02 every centre looks at all pixels
+    alike, the attention maps to compare are uniform, and their difference is nothing but rounding.
+
     The bucket has one code more than the index function gives, for tokens without a place.
     """
 
     def __init__(self, centres: int, dim: int, heads: int, codes: int) -> None:
         super().__init__()
-        self.centres = nn.Parameter(torch.randn(centres, dim) * 0.02)
+        self.centres = nn.Parameter(torch.randn(centres, dim))
         self.to_query = nn.Linear(dim, dim, bias=False)
-        self.bucket = nn.Parameter(torch.randn(codes + 1, dim) * 0.02)
+        self.bucket = nn.Parameter(torch.randn(codes + 1, dim))
         self.attention = CentreAttention(dim, heads)
 
     def queries(self) -> Tensor:

@@ -157,6 +157,6 @@ _TEACHER_OPTIM = {
 # with margin 0.1 0.971.
 _HEAD = {"scale": 24.0, "margin": 0.1}
 _ALONE_OPTIM = {"lr": 1e-2, "weight_decay": 0.05, "warmup_fraction": 0.15, "ema_decay": 0.95}
-_TAUGHT_OPTIM = {"lr": 5e-3, "weight_decay": 0.05, "warmup_fraction": 0.15, "ema_decay": 0.95}
+_TAUGHT_OPTIM = {"lr": 1e-2, "weight_decay": 0.05, "warmup_fraction": 0.15, "ema_decay": 0.95}
 # A quarter of the published widths: two cores, five minutes.
 _CADFR = {"dim": 128, "centres": 25, "heads": 4, "prompts": 4}
