@@ -53,7 +53,8 @@ def make_config(method, folder, **changes):
         return distilled(data, teacher, teacher={"view": "same", "views": 1}, **changes)
     if method == "cadfr":
         student = {"name": "swin_micro", "options": {"drop_path": 0.5}}
-        options = {**SMALL_CADFR, "ramp_fraction": 0.5}
+        automatic = {"attention_weight": None, "feature_weight": None}
+        options = {**SMALL_CADFR, **automatic, "ramp_fraction": 0.5}
         return distilled(data, teacher, "cadfr", options, student=student, **changes)
     return distilled(data, teacher, "gkd", {"scale": 16.0, "group": 3}, **changes)
 
