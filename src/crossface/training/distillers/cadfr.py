@@ -21,7 +21,7 @@ from crossface.core.errors import ConfigError
 from crossface.losses.cadfr import attention_loss, feature_loss, prompt_loss
 from crossface.losses.embedding import cosine_distance_loss
 from crossface.losses.margin import CosFace, additive_margin_logits, cosine_logits
-from crossface.nets.layers import PixelFeatures
+from crossface.nets.layers import Backbone, PixelFeatures
 from crossface.nets.prompt import PromptedSwin
 from crossface.nets.swin import Swin
 from crossface.nets.urfm import MappedPair, UnifiedReceptiveFields, collapse_monitors
@@ -102,15 +102,10 @@ class CadfrDistiller(Objective):
         ramp_fraction: float = 0.1,
     ) -> None:
         super().__init__(context.student)
-        teacher = context.feature_teacher
-        if teacher is None or context.target_dim == 0:
-            raise ConfigError("distiller 'cadfr' needs a teacher with pixel features")
         if not (urfm or apt):
             raise ConfigError("distiller 'cadfr' with urfm = false and apt = false is 'embedding'")
-        self.teacher = teacher
-        self.prompted = None
-        if apt:
-            self.prompted = PromptedSwin(_bare_swin(teacher), prompts=prompts)
+        self.teacher = teacher = _feature_teacher(context)
+        self.prompted = PromptedSwin(_bare_swin(teacher), prompts=prompts) if apt else None
         self.urfm = None
         self.anchor = None
         if urfm:
@@ -135,9 +130,7 @@ class CadfrDistiller(Objective):
         self.normalise = normalise
         self.start_share = start_share
         self.ramp_fraction = ramp_fraction
-        # -1 means "set in the first step"; a buffer, so that a resumed run keeps the value.
-        weights = [-1.0 if w is None else w for w in (attention_weight, feature_weight)]
-        self.register_buffer("weights", torch.tensor(weights))
+        self.register_buffer("weights", _weights(attention_weight, feature_weight))
         self.weights: Tensor
         self._newest: MappedPair | None = None
 
@@ -256,6 +249,17 @@ class _Supervision(nn.Module):
             cosine, labels, margin=self.head.margin, scale=self.head.scale
         )
         return F.cross_entropy(logits, labels, ignore_index=-1)
+
+
+def _feature_teacher(context: Context) -> Backbone:
+    if context.feature_teacher is None or context.target_dim == 0:
+        raise ConfigError("distiller 'cadfr' needs a teacher with pixel features")
+    return context.feature_teacher
+
+
+def _weights(*given: float | None) -> Tensor:
+    """-1 means "set in the first step"; a buffer, so that a resumed run keeps the value."""
+    return torch.tensor([-1.0 if weight is None else weight for weight in given])
 
 
 def _saliency(context: Context, face_distance: Face, centres: int) -> Tensor | None:
