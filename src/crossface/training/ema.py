@@ -14,8 +14,8 @@ class WeightAverage:
     """Exponential moving average of parameters and of floating-point buffers.
 
     The running statistics of batch norms are averaged with the weights they belong to: the newest
-    network's statistics do not fit averaged weights while the learning rate is high (a student at
-    cosine 0.34 to its teacher rose to 0.39 when they were measured anew). Other buffers are copied.
+    network's statistics do not fit averaged weights while the learning rate is high. Other buffers
+    are copied.
 
     The decay grows as (1 + n) / (10 + n) up to ``decay``, so that early averages are not stuck at
     the initialisation.

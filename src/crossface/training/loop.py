@@ -145,35 +145,21 @@ def step_once(
     _guard(losses, state.step, batch)
     optimizer.zero_grad(set_to_none=True)
     session.fabric.backward(losses["loss"])
-    norm = _clip(session, optimizer, math.inf if optim.clip_norm is None else optim.clip_norm)
+    # The engine clips all that the optimiser holds together, the method's own modules included.
+    norm = session.fabric.clip_gradients(
+        objective,
+        optimizer,
+        max_norm=math.inf if optim.clip_norm is None else optim.clip_norm,
+        error_if_nonfinite=False,
+    )
     # With fp16 the loss is scaled; the engine skips a step that overflows and scales less.
-    if session.config.precision != "fp16" and not math.isfinite(norm):
+    if session.config.precision != "fp16" and norm is not None and not torch.isfinite(norm):
         raise TrainingStopped(
             f"the gradient is not a number at step {state.step} ({_where(batch)}); {_UNTOUCHED}"
         )
     optimizer.step()
     session.average.update(session.objective.student)
     return losses
-
-
-def _clip(session: Session, optimizer: Any, max_norm: float) -> float:  # noqa: ANN401
-    """Clip the student's gradient and that of the rest each by itself; the larger norm.
-
-    Together, a method's own modules would scale the student's gradient down as soon as theirs
-    grows, and AdamW, which remembers the larger one, would hardly move the student again.
-    """
-    student = session.objective.student
-    norms = [
-        session.fabric.clip_gradients(
-            student, optimizer, max_norm=max_norm, error_if_nonfinite=False
-        )
-    ]
-    mine = {id(parameter) for parameter in student.parameters()}
-    rest = [p for p in session.objective.parameters() if p.requires_grad and id(p) not in mine]
-    if rest:
-        norms.append(nn.utils.clip_grad_norm_(rest, max_norm))
-    values = [float(norm) for norm in norms if norm is not None]
-    return next((v for v in values if not math.isfinite(v)), max(values, default=0.0))
 
 
 def _signals(session: Session, batch: Batch) -> Signals:

@@ -1,7 +1,7 @@
 """Make glibc keep the memory that training frees and asks for again at every step.
 
-By default glibc returns each large tensor to the kernel and faults its pages in anew; on a CPU
-that costs a third of the step (benchmarks/training_speed.py shows it).
+By default glibc returns each large tensor to the kernel and faults its pages in anew, at every
+step.
 """
 
 from __future__ import annotations

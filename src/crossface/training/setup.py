@@ -164,7 +164,7 @@ def _device(device: str) -> tuple[str, int | list[int]]:
 
 
 def should_compile(config: RunConfig, budget: Budget) -> bool:
-    """Whether torch.compile pays: it costs about a minute and gives 1.4 to 2 times the speed."""
+    """Whether torch.compile pays: it costs up to a minute of compiling."""
     if config.compile != "auto":
         return config.compile
     has_compiler = any(shutil.which(name) for name in ("c++", "g++", "clang++"))

@@ -55,8 +55,8 @@ class CadfrDistiller(Objective):
         attention_weight: w_a [READING]. None sets it in the first step so that the term's gradient
             at the student's pixel features is ``start_share`` of that of the student's own loss.
             The default is small on purpose: attention maps start nearly uniform, so an automatic
-            weight is huge, and on drawn faces it kept the student from learning (validation AUC
-            0.94 to 0.96 against 0.971 with the defaults; methods R7's share of the value did too).
+            weight is huge, and in untabled tries on drawn faces it kept the student from learning.
+            So small, the term hardly acts; it needs a scale-free form.
         feature_weight: w_f; likewise.
         anchor_weight: w_n of regressing the target from the teacher's pooled mapped features,
             which keeps two learnable mappings from agreeing on a constant [READING; methods R7
