@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crossface.app.demo import run, run_demo, steps, words
-from crossface.app.demo.chart import Axis, even_ticks
+from crossface.evaluation.charts import Axis, even_ticks
 from crossface.app.demo.plan import DemoPlan
 from crossface.core.errors import TrainingStopped, UsageError
 

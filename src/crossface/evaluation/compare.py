@@ -213,6 +213,7 @@ def _only(faces: EmbeddedFaces, common: set[str]) -> EmbeddedFaces:
         embeddings=faces.embeddings[keep],
         keys=tuple(faces.keys[index] for index in keep),
         identities=tuple(faces.identities[index] for index in keep),
+        norms=None if faces.norms is None else faces.norms[keep],
         failures=(
             *faces.failures,
             *(Failure(key, "another model could not embed it") for key in dropped),

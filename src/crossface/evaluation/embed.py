@@ -37,6 +37,8 @@ class EmbeddedFaces:
         source_digest: of the faces.
         flip: whether each embedding is the sum over the crop and its mirror image.
         seconds: spent decoding and embedding.
+        norms: (N,) float32 lengths of the raw embeddings (of the sum with ``flip``), a hint of
+            quality that templates may weigh by; None where only unit embeddings are known.
     """
 
     embeddings: FloatArray
@@ -49,6 +51,7 @@ class EmbeddedFaces:
     source_digest: str
     flip: bool
     seconds: float
+    norms: FloatArray | None = None
 
     @property
     def fta(self) -> float:
@@ -101,6 +104,7 @@ def embed_faces(
         raise ValueError(f"batch_size must be >= 1, got {batch_size}")
     start = time.perf_counter()
     rows: list[FloatArray] = []
+    lengths: list[FloatArray] = []
     kept: list[int] = []
     failures: list[Failure] = []
     with Progress(f"embedding {source.name}", len(source), enabled=progress) as bar:
@@ -108,8 +112,10 @@ def embed_faces(
             failures += batch.failures
             if batch.indices:
                 raw = _embed_batch(embedder, batch.crops, flip=flip)
-                alive = np.linalg.norm(raw, axis=1) > 0
+                norms = np.linalg.norm(raw, axis=1)
+                alive = norms > 0
                 rows.append(unit(raw[alive]))
+                lengths.append(norms[alive])
                 for index, ok in zip(batch.indices, alive, strict=True):
                     if ok:
                         kept.append(index)
@@ -130,6 +136,7 @@ def embed_faces(
         source_digest=source.digest(),
         flip=flip,
         seconds=time.perf_counter() - start,
+        norms=np.concatenate(lengths) if lengths else np.empty(0, dtype=np.float32),
     )
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from crossface.app.demo.chart import HEIGHT, Axis, Chart, even_ticks
+from crossface.evaluation.charts import HEIGHT, Axis, Chart, even_ticks
 from crossface.app.demo.plan import MODELS
 from crossface.app.demo.steps import TARGET, Outcome
 from crossface.core.types import UInt8Image
