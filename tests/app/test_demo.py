@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from crossface.app.demo import run, run_demo, steps, words
-from crossface.evaluation.charts import Axis, even_ticks
 from crossface.app.demo.plan import DemoPlan
 from crossface.core.errors import TrainingStopped, UsageError
+from crossface.evaluation.charts import Axis, even_ticks
 
 TINY = DemoPlan(
     teacher_identities=18,

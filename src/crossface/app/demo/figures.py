@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from crossface.evaluation.charts import HEIGHT, Axis, Chart, even_ticks
 from crossface.app.demo.plan import MODELS
 from crossface.app.demo.steps import TARGET, Outcome
 from crossface.core.types import UInt8Image
+from crossface.evaluation.charts import HEIGHT, Axis, Chart, even_ticks
 from crossface.evaluation.embed import EmbeddedFaces
 from crossface.evaluation.metrics import roc
 
