@@ -114,7 +114,7 @@ def score_pairs(faces: EmbeddedFaces, pairs: PairListLike, *, list_name: str) ->
         )
     first = np.array([place[pair.a] for pair in kept])
     second = np.array([place[pair.b] for pair in kept])
-    identity = _identities(faces, first[same], second[same])
+    identity = people_of(faces.identities, first[same], second[same])
     _, numbers = np.unique(identity[np.concatenate([first, second])], return_inverse=True)
     return PairScores(
         scores=cosine(faces.embeddings[first], faces.embeddings[second]),
@@ -161,10 +161,18 @@ class PairStatistics:
         return self(np.ones(len(self._pairs.scores), dtype=bool))
 
 
-def _identities(faces: EmbeddedFaces, first: Int64Array, second: Int64Array) -> Int64Array:
-    """(N,) number of each picture's person: its label's, joined along genuine pairs."""
+def people_of(
+    identities: Sequence[str | None], first: Int64Array, second: Int64Array
+) -> Int64Array:
+    """(N,) number of each row's person: its label's, joined along genuine pairs.
+
+    Args:
+        identities: (N,) labels, None where unknown.
+        first: (P,) row of the first picture of each genuine pair.
+        second: (P,) row of the second.
+    """
     labels: dict[str, int] = {}
-    parent = list(range(len(faces.keys)))
+    parent = list(range(len(identities)))
 
     def root(index: int) -> int:
         while parent[index] != index:
@@ -172,7 +180,7 @@ def _identities(faces: EmbeddedFaces, first: Int64Array, second: Int64Array) -> 
             index = parent[index]
         return index
 
-    for index, label in enumerate(faces.identities):
+    for index, label in enumerate(identities):
         if label is not None:
             parent[index] = labels.setdefault(label, index)
     for i, j in zip(first.tolist(), second.tolist(), strict=True):

@@ -90,7 +90,12 @@ def report_table(report: Mapping[str, Any]) -> str:
         f"{report['n_pairs']:,} pairs, {report['n_identities']:,} identities, "
         f"FTA {_percent(report['fta'])}"
     )
-    return "\n".join([head, *align_columns(rows)])
+    return "\n".join([head, *align_columns(rows), *warning_lines(report)])
+
+
+def warning_lines(report: Mapping[str, Any]) -> list[str]:
+    """The warnings of a report, one per line."""
+    return [f"warning: {text}" for text in report.get("warnings", [])]
 
 
 def comparison_table(comparison: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from crossface.evaluation.intervals import (
     rate_interval,
     too_few_false_matches,
 )
+from crossface.evaluation.pair_checks import pair_warnings
 from crossface.evaluation.pair_scores import PairListLike, PairScores, PairStatistics, score_pairs
 from crossface.evaluation.report import (
     Report,
@@ -55,6 +56,23 @@ def evaluate_pairs(
     """
     start = time.perf_counter()
     scored = score_pairs(faces, pairs, list_name=list_name)
+    report = report_head(
+        faces, "pairs", n_pairs=len(scored.scores), n_identities=scored.n_identities
+    )
+    report |= {"pair_list": list_name, "warnings": pair_warnings(pairs, faces)}
+    report |= pair_figures(scored, fmr_targets=fmr_targets)
+    return report | report_tail(faces, time.perf_counter() - start)
+
+
+def pair_figures(
+    scored: PairScores, *, fmr_targets: tuple[float, ...] = FMR_TARGETS
+) -> dict[str, Any]:
+    """The figures of a pair list: counts, accuracy, AUC, EER and TAR, each with its interval.
+
+    Args:
+        scored: the comparisons.
+        fmr_targets: FMRs at which the TAR is given where at least 30 false matches are expected.
+    """
     n_impostor = int(np.sum(~scored.same))
     reasons = {t: too_few_false_matches(t, n_impostor) for t in fmr_targets}
     given = [target for target, reason in reasons.items() if reason is None]
@@ -63,11 +81,7 @@ def evaluate_pairs(
     variances = group_jackknife(statistics, scored.a, scored.b)
     limits = [_limits(scored, v, s) for v, s in zip(values, variances, strict=True)]
     crossing = metrics.eer(scored.scores[scored.same], scored.scores[~scored.same])
-    report = report_head(
-        faces, "pairs", n_pairs=len(scored.scores), n_identities=scored.n_identities
-    )
-    report |= {
-        "pair_list": list_name,
+    return {
         "n_genuine": int(np.sum(scored.same)),
         "n_impostor": n_impostor,
         "n_pairs_lost": scored.n_lost,
@@ -76,7 +90,6 @@ def evaluate_pairs(
         "eer": interval_dict(limits[2], threshold=crossing.threshold),
         "tar_at_fmr": _tar(scored, reasons, dict(zip(given, limits[3:], strict=True))),
     }
-    return report | report_tail(faces, time.perf_counter() - start)
 
 
 def _limits(scored: PairScores, value: float, variance: float) -> Interval:
