@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,7 @@ import typer
 from crossface.app.options import JsonOut
 
 
-class Action(str, Enum):
+class Action(StrEnum):
     """What to do with a protocol."""
 
     build = "build"
