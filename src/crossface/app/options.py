@@ -27,3 +27,9 @@ InputSpecOption = Annotated[
         "--input-spec", help="Preset (arcface) or JSON file, for ONNX files that do not say."
     ),
 ]
+HtmlOut = Annotated[
+    Path | None, typer.Option("--html", help="Write the report as one self-contained HTML file.")
+]
+NoPictures = Annotated[
+    bool, typer.Option("--no-pictures", help="No pictures in the HTML, for what is passed on.")
+]

@@ -1,7 +1,7 @@
 """Small charts as inline SVG: axes, lines, areas and labels, styled by the page's own CSS.
 
 Written by hand instead of by a plotting library: the text stays text in the page's typeface, the
-colours are the page's, and the demo needs no further dependency.
+colours are the page's, and no further dependency is needed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ Numbers = Sequence[float] | npt.NDArray[np.floating]
 
 WIDTH, HEIGHT = 420, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 14, 42
+_BARS_WIDTH, _NAMES, _VALUES, _ROW, _LONGEST = 640, 150, 130, 24, 22
 
 
 class Axis:
@@ -79,6 +80,13 @@ class Chart:
         if dots:
             for x, y in points:
                 self._parts.append(f'<circle class="dot {style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+
+    def band(self, xs: Numbers, lows: Numbers, highs: Numbers, *, style: str) -> None:
+        """The area between two lines."""
+        there = [self._at(x, y) for x, y in zip(xs, highs, strict=True)]
+        back = [self._at(x, y) for x, y in zip(xs, lows, strict=True)][::-1]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in there + back)
+        self._parts.append(f'<polygon class="band {style}" points="{path}"/>')
 
     def steps(self, edges: Numbers, heights: Numbers, *, style: str) -> None:
         """A histogram's outline, filled down to the axis."""
@@ -159,6 +167,72 @@ class Chart:
     def _down(self, share: float) -> float:
         top = _TOP + 8
         return self.height - _BOTTOM - share * (self.height - _BOTTOM - top)
+
+
+class Bars:
+    """Horizontal bars from zero, one per row, each with its interval as a whisker.
+
+    Args:
+        axis: of the values; its low end is where bars begin.
+        title: for screen readers.
+        label: said under the axis.
+    """
+
+    def __init__(self, axis: Axis, *, title: str, label: str) -> None:
+        self._axis, self._title, self._label = axis, title, label
+        self._rows: list[tuple[str, float, float | None, float | None, str]] = []
+
+    def bar(
+        self, name: str, value: float, low: float | None, high: float | None, words: str
+    ) -> None:
+        """Add a row; ``words`` are written at its end."""
+        self._rows.append((name, value, low, high, words))
+
+    def svg(self) -> str:
+        """The panel as an SVG element."""
+        bottom = _TOP + _ROW * len(self._rows)
+        height = bottom + _BOTTOM
+        parts = []
+        for value, words in self._axis.ticks:
+            x = self._across(value)
+            parts.append(
+                f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{bottom}"/>'
+                f'<text class="tick" x="{x:.1f}" y="{bottom + 16}" '
+                f'text-anchor="middle">{escape(words)}</text>'
+            )
+        for number, row in enumerate(self._rows):
+            parts.append(self._row(_TOP + _ROW * number, *row))
+        return (
+            f'<svg viewBox="0 0 {_BARS_WIDTH} {height}" role="img" '
+            f'aria-label="{escape(self._title, quote=True)}">{"".join(parts)}'
+            f'<text class="label" x="{(_NAMES + _BARS_WIDTH - _VALUES) / 2}" y="{height - 6}" '
+            f'text-anchor="middle">{escape(self._label)}</text></svg>'
+        )
+
+    def _row(
+        self, top: float, name: str, value: float, low: float | None, high: float | None, words: str
+    ) -> str:
+        middle, end = top + _ROW / 2, self._across(value)
+        shown = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
+        row = (
+            f'<text class="name" x="{_NAMES - 8}" y="{middle + 4:.1f}" text-anchor="end">'
+            f"{escape(shown)}</text>"
+            f'<rect class="bar" x="{_NAMES}" y="{top + 4:.1f}" height="{_ROW - 8}" '
+            f'width="{max(end - _NAMES, 0):.1f}"/>'
+        )
+        if low is not None and high is not None:
+            left, right = self._across(low), self._across(high)
+            row += (
+                f'<path class="whisker" d="M{left:.1f} {middle - 4:.1f}v8m0 -4H{right:.1f}'
+                f'm0 -4v8"/>'
+            )
+        return row + (
+            f'<text class="tick" x="{_BARS_WIDTH - 2}" y="{middle + 4:.1f}" '
+            f'text-anchor="end">{escape(words)}</text>'
+        )
+
+    def _across(self, value: float) -> float:
+        return _NAMES + self._axis.share(value) * (_BARS_WIDTH - _NAMES - _VALUES)
 
 
 def even_ticks(low: float, high: float, *, about: int = 5) -> list[tuple[float, str]]:

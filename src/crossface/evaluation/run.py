@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,71 +32,91 @@ READERS = Registry(
 ROBUSTNESS = "robustness"
 
 
-def open_protocol_data(protocol: str, data: str | Path | FaceSource) -> FaceSource:
-    """The faces of a protocol, by the reader of its layout where it has one.
+@dataclass(frozen=True, slots=True)
+class ProtocolData:
+    """What a protocol measures on.
+
+    Attributes:
+        source: the faces.
+        pairs: the list of pairs, where the protocol takes one.
+        list_name: its name.
+    """
+
+    source: FaceSource
+    pairs: PairListLike | None = None
+    list_name: str = "pair list"
+
+
+def open_protocol_data(
+    protocol: str, data: str | Path | FaceSource, pairs: str | Path | None = None
+) -> ProtocolData:
+    """The faces of a protocol, by the reader of its layout where it has one, and its list.
+
+    Args:
+        protocol: one of ``PROTOCOLS``.
+        data: a face set, or the folder of a benchmark.
+        pairs: LFW's ``pairs.txt`` or a CSV; a ``.bin`` holds its own list.
 
     Raises:
+        UnknownName: no such protocol. UsageError: no pair list.
         DataError: if there is nothing there, or it does not have the layout.
     """
-    if not isinstance(data, str | Path):
-        return data
-    if protocol not in READERS:
-        return open_faces(data)
-    if not Path(data).is_dir():
-        raise DataError(f"{data}: protocol {protocol} needs the folder of the benchmark")
-    return cast(FaceSource, READERS.resolve(protocol)(data))
+    PROTOCOLS.resolve(protocol)
+    source = _open(protocol, data)
+    if protocol in READERS or protocol not in {"pairs", ROBUSTNESS}:
+        return ProtocolData(source)
+    if protocol == ROBUSTNESS and pairs is None and not hasattr(source, "pairs"):
+        return ProtocolData(source)
+    return ProtocolData(source, *pair_list_of(source, pairs))
 
 
 def run_protocol(
     embedder: Embedder,
     protocol: str,
-    source: FaceSource,
+    data: ProtocolData,
     *,
-    pairs: str | Path | None = None,
     flip: bool = True,
     ladders: Sequence[str] = (),
     figures: bool = False,
     progress: bool = True,
 ) -> Report:
-    """Embed a source and measure it.
+    """Embed the faces and measure.
 
     Args:
         embedder: any embedder.
         protocol: one of ``PROTOCOLS``.
-        source: from ``open_protocol_data``.
-        pairs: LFW's ``pairs.txt`` or a CSV; a ``.bin`` holds its own list.
+        data: from ``open_protocol_data``.
         flip: add the mirror image's embedding before normalising.
         ladders: kinds of degradation for ``robustness``; all by default.
         figures: add ``report["figures"]``, what charts need (pairs and all-pairs).
         progress: show progress on stderr.
 
     Raises:
-        UnknownName: no such protocol. UsageError: no pair list. DataError: what does not fit.
+        UnknownName: no such protocol. UsageError: what cannot be meant.
+        DataError: what does not fit.
     """
     run = PROTOCOLS.resolve(protocol)
-    if ladders and protocol != ROBUSTNESS:
-        raise UsageError(f"ladders belong to the protocol {ROBUSTNESS}, not to {protocol}")
+    source = data.source
     report: Report
     if protocol == ROBUSTNESS:
         options: dict[str, Any] = {"kinds": tuple(ladders)} if ladders else {}
-        own = pairs is not None or hasattr(source, "pairs")
-        if own:
-            options["pairs"], options["list_name"] = pair_list_of(source, pairs)
+        options |= {"pairs": data.pairs, "list_name": data.list_name}
         report = run(embedder, source, flip=flip, progress=progress, **options)
         return report
-    chosen = pair_list_of(source, pairs) if protocol == "pairs" else None
+    if ladders:
+        raise UsageError(f"ladders belong to the protocol {ROBUSTNESS}, not to {protocol}")
     faces = embed_faces(embedder, source, flip=flip, progress=progress)
     if faces.failures and not faces.keys:
         raise DataError(
             f"{faces.source_name}: none of its {len(faces.failures)} pictures can be used, the "
             f"first: {faces.failures[0].reason}"
         )
-    if chosen is not None:
-        report = run(faces, chosen[0], list_name=chosen[1])
+    if data.pairs is not None:
+        report = run(faces, data.pairs, list_name=data.list_name)
     else:
         report = run(faces, source) if protocol in READERS else run(faces)
-    if figures:
-        report |= {"figures": _figures(faces, protocol, chosen)} if _has_figures(protocol) else {}
+    if figures and protocol in {"pairs", "all-pairs"}:
+        report |= {"figures": _figures(faces, data)}
     return report
 
 
@@ -116,15 +137,19 @@ def pair_list_of(source: FaceSource, pairs: str | Path | None) -> tuple[PairList
     return own, source.name
 
 
-def _has_figures(protocol: str) -> bool:
-    return protocol in {"pairs", "all-pairs"}
+def _open(protocol: str, data: str | Path | FaceSource) -> FaceSource:
+    if not isinstance(data, str | Path):
+        return data
+    if protocol not in READERS:
+        return open_faces(data)
+    if not Path(data).is_dir():
+        raise DataError(f"{data}: protocol {protocol} needs the folder of the benchmark")
+    return cast(FaceSource, READERS.resolve(protocol)(data))
 
 
-def _figures(
-    faces: EmbeddedFaces, protocol: str, chosen: tuple[PairListLike, str] | None
-) -> dict[str, Any]:
+def _figures(faces: EmbeddedFaces, data: ProtocolData) -> dict[str, Any]:
     from crossface.evaluation.figures import all_pairs_figures_of, pair_figures_of
 
-    if chosen is not None:
-        return pair_figures_of(faces, chosen[0], list_name=chosen[1])
+    if data.pairs is not None:
+        return pair_figures_of(faces, data.pairs, list_name=data.list_name)
     return all_pairs_figures_of(faces)

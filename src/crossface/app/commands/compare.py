@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from crossface.app.options import InputSpecOption, JsonOut, Threads
+from crossface.app.options import HtmlOut, InputSpecOption, JsonOut, Threads
 
 
 def command(  # noqa: PLR0917  # a command's options
@@ -22,6 +22,7 @@ def command(  # noqa: PLR0917  # a command's options
     no_flip: Annotated[
         bool, typer.Option("--no-flip", help="Do not add the mirror image.")
     ] = False,
+    html: HtmlOut = None,
     input_spec: InputSpecOption = None,
     threads: Threads = None,
     json_out: JsonOut = None,
@@ -29,6 +30,7 @@ def command(  # noqa: PLR0917  # a command's options
     """Paired difference A - B on the same comparisons, with its 95 % interval."""
     from crossface import api
     from crossface.app.output import show_json
+    from crossface.evaluation.html import write_html
     from crossface.evaluation.report import comparison_table
 
     report = api.compare(
@@ -42,6 +44,8 @@ def command(  # noqa: PLR0917  # a command's options
         threads=threads,
         progress=not context.obj["quiet"],
     )
+    if html is not None:
+        write_html(report, html)
     if json_out is not None:
         show_json(report, json_out)
     if str(json_out) != "-":

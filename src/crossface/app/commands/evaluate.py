@@ -7,14 +7,19 @@ from typing import Annotated
 
 import typer
 
-from crossface.app.options import InputSpecOption, JsonOut, Threads
+from crossface.app.options import HtmlOut, InputSpecOption, JsonOut, NoPictures, Threads
 
 
-def command(  # noqa: PLR0917  # a command's options
+def command(  # noqa: PLR0913, PLR0917  # a command's options
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="ONNX file, safetensors model or run folder.")],
-    protocol: Annotated[str, typer.Argument(help="pairs, all-pairs (crossface protocols).")],
-    data: Annotated[str, typer.Option(help="Aligned crops: zip, directory, .bin, .rec, drawn:...")],
+    protocol: Annotated[str, typer.Argument(help="pairs, all-pairs, ... (crossface protocols).")],
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Aligned crops: zip, directory, .bin, .rec, drawn:...; or a benchmark's folder."
+        ),
+    ],
     pairs: Annotated[
         Path | None, typer.Option(help="LFW pairs.txt or CSV with fold,a,b,same.")
     ] = None,
@@ -25,6 +30,12 @@ def command(  # noqa: PLR0917  # a command's options
     no_flip: Annotated[
         bool, typer.Option("--no-flip", help="Do not add the mirror image.")
     ] = False,
+    ladder: Annotated[
+        list[str] | None,
+        typer.Option(help="For robustness: resolution, blur, jpeg, noise, light, ...; repeat."),
+    ] = None,
+    html: HtmlOut = None,
+    no_pictures: NoPictures = False,
     input_spec: InputSpecOption = None,
     threads: Threads = None,
     json_out: JsonOut = None,
@@ -33,19 +44,23 @@ def command(  # noqa: PLR0917  # a command's options
     del aligned  # pictures of another size are refused by name; detection comes with the runtime
     from crossface import api
     from crossface.app.output import show_json
-    from crossface.evaluation.report import report_table
+    from crossface.evaluation.html import write_html
+    from crossface.evaluation.protocol_tables import protocol_table
+    from crossface.evaluation.run import open_protocol_data, run_protocol
 
-    report = api.evaluate(
-        model,
+    opened = open_protocol_data(protocol, data, pairs)
+    report = run_protocol(
+        api.load_model(model, input_spec=input_spec, threads=threads),
         protocol,
-        data=data,
-        pairs=pairs,
+        opened,
         flip=not no_flip,
-        input_spec=input_spec,
-        threads=threads,
+        ladders=ladder or (),
+        figures=html is not None,
         progress=not context.obj["quiet"],
     )
+    if html is not None:
+        write_html(report, html, source=opened.source, pictures=not no_pictures)
     if json_out is not None:
         show_json(report, json_out)
     if str(json_out) != "-":
-        print(report_table(report))
+        print(protocol_table(report))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from crossface.app.demo.plan import MODELS
 from crossface.app.demo.steps import TARGET, Outcome
-from crossface.core.types import UInt8Image
 from crossface.evaluation.charts import HEIGHT, Axis, Chart, even_ticks
 from crossface.evaluation.embed import EmbeddedFaces
+from crossface.evaluation.html import picture_uri
 from crossface.evaluation.metrics import roc
 
 SHORT = {
@@ -191,10 +189,3 @@ def _spread(
 def _data_uri(outcome: Outcome, faces: EmbeddedFaces, index: int) -> str:
     places = {outcome.test.key(i): i for i in range(len(outcome.test))}
     return picture_uri(outcome.test.read(places[faces.keys[index]]))
-
-
-def picture_uri(crop: UInt8Image) -> str:
-    """A crop as a data URI."""
-    bgr = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
