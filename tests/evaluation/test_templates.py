@@ -13,6 +13,7 @@ from crossface.evaluation import metrics, template_scores
 from crossface.evaluation.embed import EmbeddedFaces, embed_faces
 from crossface.evaluation.pair_scores import PairScores
 from crossface.evaluation.protocols.ijb import evaluate_ijbb_11, evaluate_ijbc_11
+from crossface.evaluation.protocols.ijb_1n import evaluate_ijb_1n
 from crossface.evaluation.protocols.rfw import evaluate_rfw
 from crossface.evaluation.protocols.ytf import evaluate_ytf
 from crossface.evaluation.report import to_json
@@ -241,3 +242,29 @@ def test_videos_are_compared_as_the_mean_of_their_frames(tmp_path):
     assert (report["n_templates"], report["n_identities"], report["switches"]) == (40, 20, "N0D0F1")
     random = evaluate_ytf(embed_faces(RandomEmbedder(), data, progress=False), data)
     assert random["auc"]["low"] < 0.5 < random["auc"]["high"]
+
+
+def test_ijb_1n_searches_both_galleries_with_all_probes(tmp_path):
+    data = IjbFaces(write_ijb(tmp_path, people=30))
+    faces = embed_faces(MeanEmbedder(), data, progress=False)
+    report = evaluate_ijb_1n(faces, data, fpir_targets=(0.9, 1e-3))
+    assert set(report["galleries"]) == {"G1", "G2"}
+    found = report["galleries"]["G1"]
+    counts = [found[f"n_{what}"] for what in ("enrolled", "mated_searches", "non_mated_searches")]
+    assert counts == [15, 15, 15]
+    assert found["rank"]["1"]["value"] == 1
+    assert found["fnir_at_fpir"]["1e-3"]["value"] is None
+    assert found["fnir_at_false_candidates"]["9e-1"] == 0
+    assert report["n_pairs"] == 60
+    to_json(report, tmp_path / "r.json")
+
+
+def test_ijb_1n_counts_probes_and_gallery_templates_that_were_lost(tmp_path):
+    data = IjbFaces(write_ijb(tmp_path, people=12))
+    for number in range(1, 7):  # templates 100 (gallery G1) and 101 (probe) of subject 0
+        (tmp_path / f"loose_crop/{number}.png").unlink()
+    report = evaluate_ijb_1n(embed_faces(MeanEmbedder(), data, progress=False), data)
+    first, second = report["galleries"].values()
+    assert (first["n_gallery_templates_lost"], first["n_probes_lost"]) == (1, 1)
+    assert (second["n_gallery_templates_lost"], second["n_probes_lost"]) == (0, 1)
+    assert first["n_enrolled"] == 5

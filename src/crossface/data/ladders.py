@@ -127,7 +127,8 @@ def _light(image: UInt8Image, stops: float, seed: int) -> UInt8Image:
     del seed
     linear = (np.arange(256) / 255.0) ** _GAMMA * 2.0**-stops
     table = (linear ** (1 / _GAMMA) * 255.0 + 0.5).astype(np.uint8)
-    return table[image]
+    lit: UInt8Image = table[image]
+    return lit
 
 
 def _rotation(image: UInt8Image, angle_deg: float, seed: int) -> UInt8Image:
@@ -220,7 +221,8 @@ def _painted(
 ) -> UInt8Image:
     share = cover[..., None]
     mixed = image * (1.0 - share) + colour * share
-    return np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    painted: UInt8Image = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    return painted
 
 
 KINDS: dict[str, Kind] = {

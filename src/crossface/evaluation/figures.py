@@ -206,7 +206,7 @@ def _worst_impostors(faces: EmbeddedFaces, identity: Int64Array) -> _Ranked:
     for start in range(0, len(vectors), rows_at_once):
         scores = vectors[start : start + rows_at_once] @ vectors[start:].T
         own = identity[start : start + rows_at_once, None] == identity[None, start:]
-        scores[own | np.tri(*scores.shape, dtype=bool)] = -np.inf
+        scores[own | (np.tri(*scores.shape) > 0)] = -np.inf
         flat = scores.ravel()
         highest = np.argpartition(-flat, min(_CANDIDATES, flat.size - 1))[:_CANDIDATES]
         row, column = np.divmod(highest, scores.shape[1])

@@ -184,5 +184,6 @@ def people_of(
         if label is not None:
             parent[index] = labels.setdefault(label, index)
     for i, j in zip(first.tolist(), second.tolist(), strict=True):
-        parent[root(i)] = root(j)
+        low, high = sorted((root(i), root(j)))
+        parent[high] = low  # the lowest wins, so that the order of the pairs changes nothing
     return np.array([root(index) for index in range(len(parent))], dtype=np.int64)

@@ -22,6 +22,8 @@ _BY_TARGET = {
     "tar_at_fmr": "TAR at FMR",
     "fnmr_at_fmr": "FNMR at FMR",
     "fnmr_at_fmr_by_identity": "FNMR at FMR (by identity)",
+    "rank": "rank",
+    "fnir_at_fpir": "FNIR at FPIR",
 }
 
 
