@@ -25,7 +25,7 @@ def orthogonalised(matrix: Tensor, *, rounds: int = _ROUNDS) -> Tensor:
     """
     a, b, c = _COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
+    x: Tensor = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
     for _ in range(rounds):
         gram = x @ x.T
