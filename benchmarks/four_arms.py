@@ -14,7 +14,7 @@ the first stopped. With ``--evaluate`` the finished cells are measured once on t
 compared, mean over seeds against mean over seeds, with paired intervals.
 
     python benchmarks/four_arms.py --data faces.zip --teacher teacher.onnx --swin runs/swin \
-        --out runs/four_arms --steps 1000 --seeds 0 1 2
+        --out runs/four_arms --steps 500 --limit 12000 --seeds 0 1 2
     python benchmarks/four_arms.py ... --evaluate lfw112.zip --json results.json
 """
 
@@ -51,6 +51,7 @@ def cell_config(arm: str, seed: int, options: argparse.Namespace) -> dict:
             "path": options.data,
             "labels": "none",
             "holdout": options.holdout,
+            "limit": options.limit,
             "augment": options.augment,
         },
         "teacher": teacher,
@@ -120,12 +121,13 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--arms", nargs="+", default=list(ARMS[:4]), choices=ARMS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--longer-steps", type=int, help="steps of original_longer")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--augment", default="light")
+    parser.add_argument("--limit", type=int, help="pictures used, held-out ones included")
     parser.add_argument("--holdout", type=int, default=2000)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--compile", action="store_true")
