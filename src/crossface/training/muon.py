@@ -25,7 +25,7 @@ def orthogonalised(matrix: Tensor, *, rounds: int = _ROUNDS) -> Tensor:
     """
     a, b, c = _COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
+    x: Tensor = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
     for _ in range(rounds):
         gram = x @ x.T
@@ -73,7 +73,9 @@ class MuonAdamW(torch.optim.AdamW):
     def _step_matrix(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weights]
         if not state:
+            state["step"] = torch.zeros(())  # AdamW's loader of saved states looks for it
             state["momentum"] = torch.zeros_like(weights)
+        state["step"] += 1
         state["momentum"].lerp_(gradient, 1 - group["momentum"])
         # Nesterov: look one step ahead.
         ahead = gradient.lerp(state["momentum"], group["momentum"])

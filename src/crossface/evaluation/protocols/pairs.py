@@ -38,6 +38,7 @@ def evaluate_pairs(
     list_name: str = "pair list",
     fmr_targets: tuple[float, ...] = FMR_TARGETS,
     conservative: bool = False,
+    probes: EmbeddedFaces | None = None,
 ) -> Report:
     """Accuracy over folds, AUC, EER and TAR at fixed FMRs of a pair list.
 
@@ -52,6 +53,7 @@ def evaluate_pairs(
         fmr_targets: FMRs at which the TAR is given where at least 30 false matches are expected.
         conservative: take the product bootstrap with 2,000 replicates instead of the jackknife;
             its intervals are wider than needed, and the report says so.
+        probes: see ``score_pairs``.
 
     Returns:
         The report; rates are {value, low, high, ...} or value None with the reason.
@@ -60,7 +62,7 @@ def evaluate_pairs(
         DataError: naming a key that is not in the source, or without genuine or impostor pairs.
     """
     start = time.perf_counter()
-    scored = score_pairs(faces, pairs, list_name=list_name)
+    scored = score_pairs(faces, pairs, list_name=list_name, probes=probes)
     report = report_head(
         faces, "pairs", n_pairs=len(scored.scores), n_identities=scored.n_identities
     )
