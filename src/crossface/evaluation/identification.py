@@ -177,8 +177,8 @@ def fnir_at_fpir(
 ) -> float:
     """FNIR at the threshold of ``threshold_at_fpir``: the standard's open-set figure.
 
-    Example: two mated searches with mates at 0.9 and 0.6, whose highest wrong candidates are 0.7
-    and 0.1, and two non-mated searches with best candidates 0.5 and 0.2. At FPIR 1/2 the threshold
+    Example: two mated searches with mates at 0.9 and 0.6, whose highest wrong candidates are 0.1
+    and 0.7, and two non-mated searches with best candidates 0.5 and 0.2. At FPIR 1/2 the threshold
     lies just above 0.2 and FNIR is 0. ``fnir_at_false_candidates`` at 1/2 sets it just above 0.7
     and reads 1/2 from the same searches.
     """

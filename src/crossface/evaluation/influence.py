@@ -29,7 +29,7 @@ from crossface.evaluation.metrics import (
     roc,
     threshold_above,
 )
-from crossface.evaluation.scores import ScoreTable
+from crossface.evaluation.scores import ScoreTable, all_pairs_squared
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
@@ -80,11 +80,32 @@ def combine(parts: Sequence[tuple[float, Influence]]) -> Influence:
 
 
 def spread(influence: Influence, sizes: Int64Array) -> Spread:
-    """Sampling variance of the statistic: jackknife over identities less the dyadic correction.
+    """Sampling variance of a statistic of all pairs: jackknife less the dyadic correction.
 
     Args:
         influence: of the statistic.
         sizes: (G,) pictures of each identity.
+
+    Returns:
+        See ``spread_of``.
+    """
+    a, b = np.divmod(influence.dyads, len(influence.node))
+    return spread_of(influence, (sizes[a] * sizes[b]).astype(np.float64), all_pairs_squared(sizes))
+
+
+def table_spread(influence: Influence, table: ScoreTable) -> Spread:
+    """The same for the comparisons of a table, all pairs or chosen ones."""
+    compared = table.comparisons_of(influence.dyads)
+    return spread_of(influence, compared, table.squared_comparisons)
+
+
+def spread_of(influence: Influence, compared: Float64Array, squared: float) -> Spread:
+    """Sampling variance of a statistic: jackknife over identities less the dyadic correction.
+
+    Args:
+        influence: of the statistic.
+        compared: (K,) comparisons of each of the influence's pairs of identities.
+        squared: sum over all pairs of identities of their squared number of comparisons.
 
     Returns:
         At least half of the jackknife's variance, since in expectation the correction never takes
@@ -95,13 +116,9 @@ def spread(influence: Influence, sizes: Int64Array) -> Spread:
     count = len(influence.node)
     squares = (influence.node - influence.node.mean()) ** 2
     node = (count - 1) / count * float(squares.sum())
-    a, b = np.divmod(influence.dyads, count)
-    pairs = (sizes[a] * sizes[b]).astype(np.float64)
-    second = float(np.sum(sizes.astype(np.float64) ** 2))
-    all_pairs = (second**2 - float(np.sum(sizes.astype(np.float64) ** 4))) / 2
     base = influence.dyad_base
-    dyadic = float(np.sum(influence.dyad**2 + 2 * base * influence.dyad * pairs))
-    variance = max(node - dyadic - base**2 * all_pairs, node / 2)
+    dyadic = float(np.sum(influence.dyad**2 + 2 * base * influence.dyad * compared))
+    variance = max(node - dyadic - base**2 * squared, node / 2)
     uneven = float(np.sum(squares**2) - squares.sum() ** 2 / count)
     df = 2 * float(squares.sum()) ** 2 / uneven if uneven > 0 else math.inf
     return Spread(variance, max(df, _MIN_DF))
@@ -344,4 +361,4 @@ def _rank_variance(
     shift: Float64Array, keys: Int64Array, counts: Int64Array, fmr: float, table: ScoreTable
 ) -> float:
     places = Influence(0.0, shift, keys, counts.astype(np.float64), -fmr)
-    return max(spread(places, table.sizes).variance, 1.0)
+    return max(table_spread(places, table).variance, 1.0)

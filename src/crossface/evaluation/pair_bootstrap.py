@@ -84,7 +84,8 @@ class WeightedPairStatistics:
     def _accuracy(self, weights: Float64Array) -> Float64Array:
         if not self._folds:
             return np.full(len(weights), np.nan)
-        return np.mean([fold.accuracy(weights) for fold in self._folds], axis=0)
+        by_fold = [fold.accuracy(weights) for fold in self._folds]
+        return np.asarray(np.mean(by_fold, axis=0), dtype=np.float64)
 
 
 class _Fold:

@@ -74,6 +74,22 @@ class ScoreTable:
         """(G,) int64 genuine comparisons of each identity."""
         return self.sizes * (self.sizes - 1) // 2
 
+    @property
+    def squared_comparisons(self) -> float:
+        """Sum over pairs of identities of their squared number of comparisons."""
+        return all_pairs_squared(self.sizes)
+
+    def comparisons_of(self, dyads: Int64Array) -> Float64Array:
+        """(K,) comparisons of pairs of identities, each given as a * G + b."""
+        a, b = np.divmod(dyads, len(self.sizes))
+        return (self.sizes[a] * self.sizes[b]).astype(np.float64)
+
+
+def all_pairs_squared(sizes: Int64Array) -> float:
+    """Sum over pairs of identities of n_a^2 n_b^2, with (G,) pictures of each."""
+    squares = sizes.astype(np.float64) ** 2
+    return float((squares.sum() ** 2 - np.sum(squares**2)) / 2)
+
 
 class _Sides(NamedTuple):
     """(N, D) vectors of the first and of the second picture of a comparison, row for row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from crossface.evaluation.influence import (
     FnmrAtFmr,
     Influence,
     auc_influence,
-    spread,
+    table_spread,
 )
 from crossface.evaluation.intervals import (
     MIN_IDENTITIES,
@@ -62,15 +63,29 @@ def evaluate_all_pairs(
     """
     start = time.perf_counter()
     table = score_all_pairs(faces) if table is None else table
-    n_genuine = len(table.genuine)
-    weight = table.genuine_of / n_genuine
     report = report_head(
         faces,
         "all-pairs",
-        n_pairs=n_genuine + table.n_impostor,
+        n_pairs=len(table.genuine) + table.n_impostor,
         n_identities=len(table.identities),
     )
-    report |= {
+    report |= table_figures(table, fmr_targets)
+    return report | report_tail(faces, time.perf_counter() - start)
+
+
+def table_figures(table: ScoreTable, fmr_targets: Sequence[float] = FMR_TARGETS) -> Report:
+    """The figures of a table of comparisons: all pairs, or a list's (``template_pairs``).
+
+    Args:
+        table: the comparisons.
+        fmr_targets: as in ``evaluate_all_pairs``.
+
+    Returns:
+        Counts, AUC, EER and the FNMRs; no head and no tail.
+    """
+    n_genuine = len(table.genuine)
+    weight = table.genuine_of / n_genuine
+    report: Report = {
         "n_genuine": n_genuine,
         "n_impostor": table.n_impostor,
         "n_identities_genuine": _units(table),
@@ -83,18 +98,18 @@ def evaluate_all_pairs(
             target_name(target): _fnmr(table, target, by_identity=by_identity)
             for target in fmr_targets
         }
-    return report | report_tail(faces, time.perf_counter() - start)
+    return report
 
 
 def _units(table: ScoreTable) -> int:
-    return int(np.sum(table.sizes > 1))
+    return int(np.sum(table.genuine_of > 0))
 
 
 def _limits(table: ScoreTable, influence: Influence, *, errors: int | None = None) -> Interval:
     units = _units(table)
     if units < MIN_IDENTITIES:
         return Interval(value=influence.value, reason=_few_identities(units))
-    found = spread(influence, table.sizes)
+    found = table_spread(influence, table)
     return rate_interval(
         influence.value,
         found.variance,
