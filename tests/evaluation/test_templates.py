@@ -1,5 +1,7 @@
 """Template pooling against loops from the definition; the template protocols on tiny sets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import ConstantEmbedder, MeanEmbedder, NoiseFaces, RandomEmbedder, contract
@@ -9,15 +11,13 @@ from crossface.core.types import Failure
 from crossface.data.formats.ijb import IjbFaces
 from crossface.data.formats.rfw import RfwFaces
 from crossface.data.formats.video_folder import VideoFaces
-from crossface.evaluation import metrics, template_scores
 from crossface.evaluation.embed import EmbeddedFaces, embed_faces
-from crossface.evaluation.pair_scores import PairScores
-from crossface.evaluation.protocols.ijb import evaluate_ijbb_11, evaluate_ijbc_11
+from crossface.evaluation.protocols.ijb import evaluate_ijb_11, evaluate_ijbb_11, evaluate_ijbc_11
 from crossface.evaluation.protocols.ijb_1n import evaluate_ijb_1n
 from crossface.evaluation.protocols.rfw import evaluate_rfw
 from crossface.evaluation.protocols.ytf import evaluate_ytf
 from crossface.evaluation.report import to_json
-from crossface.evaluation.template_scores import TailStatistics
+from crossface.evaluation.template_scores import score_template_pairs
 from crossface.evaluation.templates import TemplateSet, pool_templates
 from published_sets import write_ijb, write_rfw, write_ytf
 
@@ -111,8 +111,6 @@ def test_pictures_that_failed_are_left_out_and_counted():
 
 
 def test_weighing_by_norm_needs_the_norms():
-    from dataclasses import replace
-
     faces = replace(embedded([[1, 0]]), norms=None)
     members = TemplateSet(["k0"], ["a"], np.zeros(1, int), None, {})
     with pytest.raises(DataError, match=r"weighing by norm \(N1\) needs the lengths"):
@@ -127,42 +125,27 @@ def test_norms_are_those_of_the_raw_sum_with_the_mirror_image():
     assert faces.norms[3] == pytest.approx(np.linalg.norm(raw), rel=1e-6)
 
 
-def simulated(seed, n_genuine, n_impostor, people=60, digits=None):
-    rng = np.random.default_rng(seed)
-    scores = np.concatenate([rng.normal(0.5, 0.2, n_genuine), rng.normal(0, 0.2, n_impostor)])
-    scores = scores if digits is None else np.round(scores, digits)
-    same = np.arange(len(scores)) < n_genuine
-    a = rng.integers(0, people, len(scores))
-    b = np.where(same, a, (a + rng.integers(1, people, len(scores))) % people)
-    return PairScores(scores.astype(np.float32), same, np.zeros(len(a), np.int64), a, b, 0)
+def test_a_list_of_template_pairs_becomes_its_table():
+    rng = np.random.default_rng(0)
+    templates = embedded(rng.normal(size=(6, 8)))
+    first, second = np.array([0, 2, 0, 1, 0, 4]), np.array([1, 3, 2, 3, -1, 5])
+    same = np.array([True, True, False, False, False, False])
+    scored = score_template_pairs(templates, first, second, same)
+    e = templates.embeddings
+    assert sorted(scored.table.genuine) == pytest.approx(sorted([e[0] @ e[1], e[2] @ e[3]]))
+    expected = sorted([e[0] @ e[2], e[1] @ e[3], e[4] @ e[5]], reverse=True)
+    assert list(scored.table.tail) == pytest.approx(expected)
+    assert len(scored.table.identities) == 4  # 0 and 1, 2 and 3, 4, 5
+    assert (scored.n_lost, scored.n_contradicted) == (1, 0)
 
 
-@pytest.mark.parametrize("keep", [10**6, 400])
-@pytest.mark.parametrize("digits", [None, 1])
-def test_tail_statistics_are_those_of_the_whole_list(keep, digits, monkeypatch):
-    monkeypatch.setattr(template_scores, "_KEEP_ALL", keep)
-    pairs = simulated(1, 300, 3000, digits=digits)
-    statistics = TailStatistics(pairs, (1e-1, 1e-2))
-    rng = np.random.default_rng(2)
-    for mask in (np.ones(3300, bool), rng.random(3300) < 0.7):
-        genuine = pairs.scores[mask & pairs.same]
-        impostor = pairs.scores[mask & ~pairs.same]
-        found = statistics(mask)
-        assert found[1] == pytest.approx(metrics.tar_at_fmr(genuine, impostor, 1e-1))
-        assert found[2] == pytest.approx(metrics.tar_at_fmr(genuine, impostor, 1e-2))
-        if digits is None:
-            assert found[0] == pytest.approx(metrics.eer(genuine, impostor).value, abs=1 / 200)
-    threshold, measured = statistics.threshold(1e-2)
-    impostor = pairs.scores[~pairs.same]
-    assert threshold == metrics.threshold_at_fmr(impostor, 1e-2)
-    assert measured == metrics.fmr_at(impostor, threshold)
-
-
-def test_an_eer_beyond_the_tail_is_not_a_number(monkeypatch):
-    monkeypatch.setattr(template_scores, "_KEEP_ALL", 100)
-    pairs = simulated(3, 300, 3000)
-    pairs.scores[:] = np.random.default_rng(0).random(3300)
-    assert np.isnan(TailStatistics(pairs, ())(np.ones(3300, bool))[0])
+def test_an_impostor_pair_of_one_subject_is_left_out_and_said():
+    templates = replace(embedded(np.eye(4)), identities=("a", "a", "b", "c"))
+    first, second = np.array([0, 0, 2]), np.array([1, 1, 3])
+    scored = score_template_pairs(templates, first, second, np.array([True, False, False]))
+    assert (len(scored.table.genuine), scored.table.n_impostor, scored.n_contradicted) == (1, 1, 1)
+    with pytest.raises(DataError, match="got 1 and 0 with both templates acquired"):
+        score_template_pairs(templates, first[:2], second[:2], np.array([True, False]))
 
 
 def test_ijb_compares_templates_and_says_its_units(tmp_path):
@@ -176,6 +159,10 @@ def test_ijb_compares_templates_and_says_its_units(tmp_path):
     assert report["eer"]["value"] == 0
     assert report["units"].startswith("subjects")
     assert report["tar_at_fmr"]["1e-1"]["value"] is None  # 13 false matches expected
+    assert report["warnings"] == []
+    rates = evaluate_ijb_11(faces, data, "ijbc", fmr_targets=(0.4,))
+    miss, hit = rates["fnmr_at_fmr"]["4e-1"], rates["tar_at_fmr"]["4e-1"]
+    assert (hit["value"], hit["low"]) == (1 - miss["value"], 1 - miss["high"])
     to_json(report, tmp_path / "r.json")
     with pytest.raises(DataError, match="expected the meta files of ijbb, got those of ijbc"):
         evaluate_ijbb_11(faces, data)

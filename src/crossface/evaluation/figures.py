@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from crossface.core.card import Interval
 from crossface.core.seeds import generator
 from crossface.core.vectors import cosine
-from crossface.evaluation import metrics
+from crossface.evaluation.curves import det_band
 from crossface.evaluation.embed import EmbeddedFaces
-from crossface.evaluation.group_rates import rate_limits
-from crossface.evaluation.influence import FnmrAtFmr, spread
-from crossface.evaluation.intervals import (
-    MIN_FALSE_MATCHES,
-    MIN_IDENTITIES,
-    group_jackknife,
-    rate_interval,
-)
-from crossface.evaluation.pair_scores import PairListLike, PairScores, score_pairs
+from crossface.evaluation.pair_scores import PairListLike, score_pairs
 from crossface.evaluation.scores import ScoreTable, score_all_pairs
+from crossface.evaluation.template_pairs import pair_table
 
 Int64Array = npt.NDArray[np.int64]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating]
 
 _POINTS = 14
-_HIGHEST_FMR = 0.5
 _BINS = 60
 _SAMPLE = 200_000
 _SHOWN = 12
@@ -55,6 +43,8 @@ def pair_figures_of(faces: EmbeddedFaces, pairs: PairListLike, *, list_name: str
         list_name: what to call the list in errors.
     """
     scored = score_pairs(faces, pairs, list_name=list_name)
+    names = tuple(str(number) for number in range(int(max(scored.a.max(), scored.b.max())) + 1))
+    table = pair_table(scored.scores, scored.a, scored.b, names)
     place = {key: index for index, key in enumerate(faces.keys)}
     kept = [pair for pair in pairs.pairs if pair.a in place and pair.b in place]
     a = np.array([place[pair.a] for pair in kept])
@@ -65,7 +55,7 @@ def pair_figures_of(faces: EmbeddedFaces, pairs: PairListLike, *, list_name: str
         rows = rows[np.argsort(sign * scored.scores[rows], kind="stable")]
         worst[name] = _shown(faces, _Ranked(a[rows], b[rows], scored.scores[rows]))
     return {
-        "det": _det_of_pairs(scored),
+        "det": det_band(table, points=_POINTS).as_dict(),
         "histogram": _histogram(scored.scores[scored.same], scored.scores[~scored.same]),
         "worst": worst,
     }
@@ -83,83 +73,12 @@ def all_pairs_figures_of(faces: EmbeddedFaces, table: ScoreTable | None = None) 
     table = score_all_pairs(faces) if table is None else table
     identity = np.unique(np.array(faces.identities, dtype=str), return_inverse=True)[1]
     return {
-        "det": _det_of_table(table),
+        "det": det_band(table, points=_POINTS).as_dict(),
         "histogram": _histogram(table.genuine, _sampled_impostors(faces, identity)),
         "worst": {
             "genuine": _shown(faces, _worst_genuine(faces, identity)),
             "impostor": _shown(faces, _worst_impostors(faces, identity)),
         },
-    }
-
-
-def _targets(n_impostor: int) -> Float64Array:
-    lowest = MIN_FALSE_MATCHES / n_impostor
-    if lowest > _HIGHEST_FMR:
-        return np.empty(0)
-    return np.geomspace(lowest * (1 + 1e-9), _HIGHEST_FMR, _POINTS)
-
-
-def _det_of_pairs(scored: PairScores) -> dict[str, Any]:
-    targets = _targets(int(np.sum(~scored.same)))
-    if not len(targets):
-        return _det([], [])
-
-    def fnmr(mask: BoolArray) -> Float64Array:
-        genuine = np.sort(scored.scores[mask & scored.same])
-        impostor = -np.sort(-scored.scores[mask & ~scored.same])
-        if not len(genuine) or not len(impostor):
-            return np.full(len(targets), np.nan)
-        allowed = [metrics.false_matches_allowed(target, len(impostor)) for target in targets]
-        missed = np.searchsorted(genuine, impostor[allowed], side="right")
-        return np.asarray(missed / len(genuine), dtype=np.float64)
-
-    values = fnmr(np.ones(len(scored.same), dtype=bool))
-    variances = group_jackknife(fnmr, scored.a, scored.b)
-    trials = int(np.sum(scored.same))
-    limits = [
-        rate_limits(
-            float(value),
-            float(variance),
-            trials=trials,
-            units=scored.n_identities,
-            errors=round(value * trials),
-        )
-        for value, variance in zip(values, variances, strict=True)
-    ]
-    return _det(targets.tolist(), limits)
-
-
-def _det_of_table(table: ScoreTable) -> dict[str, Any]:
-    few = int(np.sum(table.sizes > 1)) < MIN_IDENTITIES
-    targets, limits = [], []
-    for target in _targets(table.n_impostor).tolist():
-        if metrics.false_matches_allowed(target, table.n_impostor) >= len(table.tail):
-            break
-        found = FnmrAtFmr(table, target)
-        value = found.influence.value
-        error = spread(found.influence, table.sizes)
-        targets.append(target)
-        limits.append(
-            Interval(value=value)
-            if few
-            else rate_interval(
-                value,
-                error.variance,
-                df=error.df,
-                trials=len(table.genuine),
-                units=int(np.sum(table.sizes > 1)),
-                errors=found.n_false_non_matches,
-            )
-        )
-    return _det(targets, limits)
-
-
-def _det(targets: Sequence[float], limits: Sequence[Interval]) -> dict[str, Any]:
-    return {
-        "fmr": list(targets),
-        "fnmr": [one.value for one in limits],
-        "low": [one.low for one in limits],
-        "high": [one.high for one in limits],
     }
 
 

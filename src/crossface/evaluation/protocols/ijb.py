@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from crossface.core.card import Interval
 from crossface.core.errors import DataError
 from crossface.data.formats.ijb import IjbFaces
 from crossface.evaluation.embed import EmbeddedFaces
-from crossface.evaluation.intervals import (
-    MIN_IDENTITIES,
-    group_jackknife,
-    rate_interval,
-    too_few_false_matches,
-)
-from crossface.evaluation.pair_scores import PairScores
-from crossface.evaluation.report import (
-    Report,
-    interval_dict,
-    report_head,
-    report_tail,
-    target_name,
-)
-from crossface.evaluation.template_scores import TailStatistics, score_template_pairs
+from crossface.evaluation.protocols.all_pairs import table_figures
+from crossface.evaluation.report import Report, report_head, report_tail
+from crossface.evaluation.template_scores import ScoredTemplates, score_template_pairs
 from crossface.evaluation.templates import PooledTemplates, TemplateSet, pool_templates
 
 Int64Array = npt.NDArray[np.int64]
@@ -57,7 +45,7 @@ def evaluate_ijb_11(
     by_detector: bool = True,
     fmr_targets: tuple[float, ...] = FMR_TARGETS,
 ) -> Report:
-    """EER and TAR at fixed FMRs over the published list of template pairs.
+    """AUC, EER, FNMR and TAR at fixed FMRs over the published list of template pairs.
 
     The threshold of a target is the smallest whose measured FMR does not exceed it. InsightFace's
     scripts take the point of the ROC nearest to the target, which may lie on the wrong side, so
@@ -69,7 +57,7 @@ def evaluate_ijb_11(
         subset: "ijbb" or "ijbc", what ``data`` must be.
         by_norm: N1, weigh pictures by the length of their raw embeddings.
         by_detector: D1, weigh them by the detector's score.
-        fmr_targets: FMRs at which the TAR is given where at least 30 false matches are expected.
+        fmr_targets: FMRs at which rates are given where at least 30 false matches are expected.
 
     Raises:
         DataError: if ``data`` is the other benchmark, or a list does not fit.
@@ -81,16 +69,20 @@ def evaluate_ijb_11(
     pairs = data.pairs()
     rows = [template_rows(pooled, side) for side in (pairs.a, pairs.b)]
     scored = score_template_pairs(pooled.faces, rows[0], rows[1], pairs.same)
+    table = scored.table
     report = report_head(
-        faces, f"{subset}-11", n_pairs=len(scored.scores), n_identities=scored.n_identities
+        faces,
+        f"{subset}-11",
+        n_pairs=len(table.genuine) + table.n_impostor,
+        n_identities=len(table.identities),
     )
     report |= template_facts(pooled) | {
-        "n_genuine": int(np.sum(scored.same)),
-        "n_impostor": int(np.sum(~scored.same)),
         "n_pairs_lost": scored.n_lost,
         "units": _units(data),
+        "warnings": _warnings(scored),
     }
-    report |= _rates(scored, fmr_targets)
+    report |= table_figures(table, fmr_targets)
+    report["tar_at_fmr"] = {name: _tar(entry) for name, entry in report["fnmr_at_fmr"].items()}
     return report | report_tail(faces, time.perf_counter() - start)
 
 
@@ -136,33 +128,20 @@ def _units(data: IjbFaces) -> str:
     )
 
 
-def _rates(scored: PairScores, fmr_targets: tuple[float, ...]) -> dict[str, Any]:
-    n_impostor = int(np.sum(~scored.same))
-    reasons = {target: too_few_false_matches(target, n_impostor) for target in fmr_targets}
-    given = [target for target, reason in reasons.items() if reason is None]
-    statistics = TailStatistics(scored, given)
-    values = statistics.of_all()
-    variances = group_jackknife(statistics, scored.a, scored.b)
-    limits = [_limits(scored, v, s) for v, s in zip(values, variances, strict=True)]
-    by_target = dict(zip(given, limits[1:], strict=True))
-    rows: dict[str, Any] = {}
-    for target, reason in reasons.items():
-        if reason is not None:
-            body = interval_dict(Interval(value=None, reason=reason), threshold=None)
-        else:
-            threshold, measured = statistics.threshold(target)
-            body = interval_dict(by_target[target], threshold=threshold, fmr=measured)
-        rows[target_name(target)] = body | {"n_false_matches_expected": target * n_impostor}
-    return {"eer": interval_dict(limits[0]), "tar_at_fmr": rows}
+def _warnings(scored: ScoredTemplates) -> list[str]:
+    if not scored.n_contradicted:
+        return []
+    return [
+        f"{scored.n_contradicted} pairs are listed as impostor although both templates show one "
+        "subject; they were left out"
+    ]
 
 
-def _limits(scored: PairScores, value: float, variance: float) -> Interval:
-    if np.isnan(value):
-        return Interval(value=None, reason="it lies beyond the impostor scores that are kept")
-    units = scored.n_identities
-    if units < MIN_IDENTITIES or np.isnan(variance):
-        reason = f"an interval needs {MIN_IDENTITIES} identities spread over the pairs"
-        return Interval(value=float(value), reason=f"{reason}, there are {units}")
-    trials = int(np.sum(scored.same))
-    errors = round(min(value, 1.0 - value) * trials)
-    return rate_interval(float(value), float(variance), trials=trials, units=units, errors=errors)
+def _tar(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """TAR = 1 - FNMR, as the field's tables print it."""
+    flipped = dict(entry)
+    if entry["value"] is not None:
+        flipped["value"] = 1.0 - entry["value"]
+    if entry["low"] is not None:
+        flipped |= {"low": 1.0 - entry["high"], "high": 1.0 - entry["low"]}
+    return flipped
