@@ -182,7 +182,7 @@ def _glasses(image: UInt8Image, darkness: float, seed: int) -> UInt8Image:
 
     rng = generator(seed, "glasses")
     frame = np.array(_FRAME_COLOURS[int(rng.integers(len(_FRAME_COLOURS)))], dtype=np.float64)
-    size = _EYE_TO_EYE * rng.uniform(0.36, 0.42)
+    size = _EYE_TO_EYE * rng.uniform(0.39, 0.45)
     axes = (_fixed(size), _fixed(size * rng.uniform(0.68, 0.85)))
     thickness = int(rng.integers(2, 4))
     lenses = np.zeros(image.shape[:2], dtype=np.uint8)
@@ -192,8 +192,9 @@ def _glasses(image: UInt8Image, darkness: float, seed: int) -> UInt8Image:
         cv2.ellipse(lenses, centre, axes, 0, 0, 360, 255, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
         cv2.ellipse(rims, centre, axes, 0, 0, 360, 255, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
     (x1, y1), (x2, y2) = ARCFACE_POINTS_112[:2]
-    for start, end in (((x1 + size, y1), (x2 - size, y2)), ((0, y1), (x1 - size, y1)),
-                       ((x2 + size, y2), (111, y2))):  # fmt: skip
+    temple = 0.62 * _EYE_TO_EYE  # from the eye to where the arm meets the outline of the head
+    for left, right in ((x1 + size, x2 - size), (x1 - temple, x1 - size), (x2 + size, x2 + temple)):
+        start, end = (left, y1), (right, y2)
         ends = [(_fixed(x), _fixed(y)) for x, y in (start, end)]
         cv2.line(rims, ends[0], ends[1], 255, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
     tinted = _painted(image, np.array([18.0, 18.0, 20.0]), darkness * (lenses / 255.0))

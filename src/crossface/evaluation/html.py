@@ -180,9 +180,8 @@ def _pair(pair: Mapping[str, Any], source: FaceSource | None, place: Mapping[str
         images = [_image(source, place.get(pair[side])) for side in ("a", "b")]
         shown = f'<div class="pair">{"".join(images)}</div>'
     names = f"{escape(str(pair['a']))}<br>{escape(str(pair['b']))}"
-    return (
-        f"<figure>{shown}<figcaption><b>{pair['similarity']:.3f}</b> {names}</figcaption></figure>"
-    )
+    said = f"<b>{pair['similarity']:.3f}</b><br>{names}"
+    return f"<figure>{shown}<figcaption>{said}</figcaption></figure>"
 
 
 def _image(source: FaceSource, index: int | None) -> str:

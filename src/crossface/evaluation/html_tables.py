@@ -12,6 +12,7 @@ _WORDS = {
     "auc": "AUC",
     "eer": "EER",
     "fmr": "FMR",
+    "fta": "failure to acquire",
     "fnmr": "FNMR",
     "tar_at_fmr": "TAR at FMR",
     "fnmr_at_fmr": "FNMR at FMR",
@@ -54,7 +55,7 @@ def is_interval(value: object) -> bool:
 
 def words_of(key: str) -> str:
     """A key as people say it."""
-    text = _WORDS.get(key) or str(key).replace("_", " ")
+    text = _WORDS.get(key) or str(key).removeprefix("n_").replace("_", " ")
     return text[:1].upper() + text[1:]
 
 
