@@ -33,7 +33,9 @@ def drawn(seed, *, levels=6, people=5, probes=14):
     """Coarse similarities, so that ties are the rule; people 0.. are enrolled, 90.. are not."""
     rng = np.random.default_rng(seed)
     gallery = np.append(np.arange(people), rng.integers(0, people, 4))
-    who = np.append([0, 90], np.where(rng.random(probes) < 0.5, rng.integers(0, people, probes), 91))
+    who = np.append(
+        [0, 90], np.where(rng.random(probes) < 0.5, rng.integers(0, people, probes), 91)
+    )
     scores = np.round(rng.normal(size=(len(who), len(gallery))) * levels) / levels
     return scores.astype(np.float32), rng.permutation(gallery), who
 
