@@ -5,7 +5,8 @@ Usage: python benchmarks/evaluation_scale.py [--out benchmarks/results/evaluatio
 
 Each job runs at three sizes in a process of its own, so that the peak memory is the job's. All
 embeddings are drawn at random; embedding pictures is excluded, drawing too. Seconds are by the
-clock and of the processor (``cpu_s``): on a machine that also does other work they differ.
+clock and of the processor, all cores summed (``cpu_s``): where other work keeps the machine busy
+(``load_average``) the clock says more about that work than about this one.
 """
 
 import argparse
@@ -145,6 +146,12 @@ def run_job(name, size):
     }
 
 
+def kept(row, bar):
+    """Whether each bar holds, by the clock and by the processor's time."""
+    found = {f"{key} by the clock" if key == "seconds" else key: row[key] < bar[key] for key in bar}
+    return {**found, "seconds of the processor": row["cpu_s"] < bar["seconds"]}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--job", choices=JOBS)
@@ -167,7 +174,7 @@ def main():
         "command": "python benchmarks/evaluation_scale.py",
         "load_average": [round(one, 1) for one in os.getloadavg()],
         "bars": BARS,
-        "kept": {n: {k: whole[n][k] < v for k, v in bar.items()} for n, bar in BARS.items()},
+        "kept": {name: kept(whole[name], bar) for name, bar in BARS.items()},
         "jobs": rows,
         **environment(),
     }
