@@ -123,5 +123,5 @@ def test_sets_without_searches_are_refused(embedded):
     blank = replace(embedded["mean"], identities=(None,) * len(embedded["mean"].keys))
     with pytest.raises(DataError, match="320 of 320 have none"):
         evaluate_identification(blank)
-    with pytest.raises(ValueError, match="got 1.0 and 1"):
+    with pytest.raises(ValueError, match=r"got 1\.0 and 1"):
         evaluate_identification(embedded["mean"], gallery_share=1.0)
