@@ -45,6 +45,8 @@ def test_a_thinned_curve_keeps_its_ends_and_its_shape(axis):
     assert set(zip(*(part.tolist() for part in short), strict=True)) <= whole
     for part, full in zip(short, curve, strict=True):
         assert (part[0], part[-1]) == (full[0], full[-1])
+    corner = int(np.argmax(curve.fnmr == curve.fnmr[curve.fnmr > 0].min()))
+    assert curve.thresholds[corner] in short.thresholds  # where the lowest FNMR is first reached
     # the normal deviates of two normal samples lie on a straight line: no gap is wide on it
     inside = (short.fmr > 0) & (short.fmr < 1)
     gaps = np.diff(stats.norm.ppf(short.fmr[inside]))
