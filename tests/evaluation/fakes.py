@@ -83,3 +83,18 @@ class ConstantEmbedder:
 
     def embed(self, crops):
         return np.ones((len(crops), 8), dtype=np.float32)
+
+
+def flat(report, *, leave=("seconds", "versions", "contract_id", "model")):
+    """The numbers of a report by their path."""
+    found = {}
+    for key, value in report.items():
+        if key in leave:
+            continue
+        if isinstance(value, dict):
+            found |= {f"{key}/{rest}": one for rest, one in flat(value, leave=leave).items()}
+        elif isinstance(value, list):
+            found |= {f"{key}/{place}": one for place, one in enumerate(value)}
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[key] = value
+    return found
