@@ -66,6 +66,11 @@ def pair_scores(faces):
     return np.array(genuine), np.array(impostor)
 
 
+def point(target, threshold):
+    rate = Interval(value=target)
+    return OperatingPoint(fmr_target=target, threshold=threshold, fmr=rate, fnmr=rate)
+
+
 CARD = ThresholdCard(
     contract_id="0" * 16,
     model_id="m",
@@ -78,8 +83,8 @@ CARD = ThresholdCard(
     n_impostor=40,
     n_genuine=5,
     operating_points=(
-        OperatingPoint(fmr_target=1e-2, threshold=0.2, fmr=Interval(value=0.01), fnmr=Interval(value=0.1)),
-        OperatingPoint(fmr_target=1e-4, threshold=0.4, fmr=Interval(value=1e-4), fnmr=Interval(value=0.2)),
+        point(1e-2, 0.2),
+        point(1e-4, 0.4),
     ),
     fpir_by_gallery_size={
         size: (
@@ -250,11 +255,11 @@ def test_a_tenfold_extrapolation_of_an_exponential_is_its_closed_form(rate, seed
     scores = (rng.exponential(rate, 30_000) - 1.0).astype(np.float32)
     first = rng.integers(0, 500, 30_000)
     impostors = dyadic.Impostors.of_list(scores, first, first + 500)
-    point = tail.FittedTail(impostors).point(1e-4)
+    found = tail.FittedTail(impostors).point(1e-4)
     truth = rate * math.log(1e4) - 1.0
-    assert point.low < point.threshold < point.high
-    assert abs(point.threshold - truth) < 1.6 * (point.high - point.low) / 2
-    assert point.fmr == pytest.approx(1e-4, rel=1e-6)
+    assert found.low < found.threshold < found.high
+    assert abs(found.threshold - truth) < 1.6 * (found.high - found.low) / 2
+    assert found.fmr == pytest.approx(1e-4, rel=1e-6)
 
 
 def test_a_tail_too_short_or_without_spread_is_refused():
@@ -304,10 +309,10 @@ def test_fpir_is_not_one_minus_the_power_where_false_matches_crowd():
 
 def test_the_tail_model_agrees_with_counting_where_both_can_speak():
     searches = Searches(made([1] * 900, dim=16, labelled=False), unlabelled=True)
-    point = searches.point(500, 0.1)
-    modelled = searches.rate_at(500, point.threshold, extrapolated=True)
+    found = searches.point(500, 0.1)
+    modelled = searches.rate_at(500, found.threshold, extrapolated=True)
     assert modelled == pytest.approx(0.1, rel=0.15)
-    assert point.fpir.low < point.fpir.value < point.fpir.high
+    assert found.fpir.low < found.fpir.value < found.fpir.high
 
 
 def test_search_rows_rise_with_the_gallery_and_stop_at_ten_times_the_people():

@@ -9,7 +9,9 @@ matches crowd on few probes, and those spend many of them on one search.
 Up to N = M the rate is counted that way. For larger galleries, at most tenfold, each probe's own
 highest scores are continued by a tail: it keeps its own place, the (k + 1)-th highest score, and
 shares scale and shape (``tail.Pareto``, by moments) with the other probes; with p the probability
-that one person matches, the search raises an alarm with probability 1 - (1 - p)^N.
+that one person matches, the search raises an alarm with probability 1 - (1 - p)^N. A shared tail
+does not know of a few look-alikes (relatives, a person under two names), so the rate is never taken
+below the one that counting shows, p = K / M, which itself misses what is rarer than 1 / M.
 
 Source: ISO/IEC 19795-1 (FPIR); the mean over probes is its definition over non-mated searches.
 """
@@ -62,6 +64,11 @@ class _Hits:
     probe: npt.NDArray[np.int32]
     person: npt.NDArray[np.int32]
     bound: float
+    negated: FloatArray
+
+    def above(self, threshold: float) -> int:
+        """Number of scores at or above a threshold."""
+        return int(np.searchsorted(self.negated, -np.float32(threshold), side="right"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +111,8 @@ class Searches:
         wanted = min(_TOP, int(_TOP_SHARE * self.n_people))
         self._top = wanted if wanted >= _TOP_LEAST else 0
         self._hits, self._tops = self._read(self._bound())
+        self._group = generator("search groups", len(names)).permutation(len(names)) % GROUPS
+        self._tails = self._fit_tails()
 
     def why_absent(self, gallery_size: int, target: float) -> str | None:
         """Why no threshold is given for a row, or None where one is.
@@ -129,9 +138,10 @@ class Searches:
 
     def rate_at(self, gallery_size: int, threshold: float, *, extrapolated: bool) -> float:
         """FPIR at a threshold, counted or by the probes' tails."""
+        matches = self._matches(threshold)
         if extrapolated:
-            return float(self._modelled(gallery_size, threshold).mean())
-        return float(self._counted(gallery_size, threshold).mean())
+            return _modelled(self._tails[-1], matches, self.n_people, gallery_size, threshold)
+        return float(alarm_table(self.n_people, gallery_size)[matches].mean())
 
     def point(self, gallery_size: int, target: float, *, least: float = -1.0) -> SearchRate | None:
         """The lowest threshold whose FPIR does not exceed a target.
@@ -196,8 +206,9 @@ class Searches:
                 owners.append(np.take_along_axis(best, order, axis=1).astype(np.int32))
         joined = np.concatenate(scores)
         order = np.argsort(-joined, kind="stable")
+        ranked = joined[order]
         hits = _Hits(
-            joined[order], np.concatenate(probe)[order], np.concatenate(person)[order], bound
+            ranked, np.concatenate(probe)[order], np.concatenate(person)[order], bound, -ranked
         )
         if not self._top:
             empty = np.empty((self.n_probes, 0))
@@ -216,14 +227,11 @@ class Searches:
         self, threshold: float, keep: Callable[[Int64Array], npt.NDArray[np.bool_]] | None = None
     ) -> Int64Array:
         """(P,) gallery people each probe matches; of those whose number ``keep`` accepts."""
-        count = int(np.searchsorted(-self._hits.scores, -np.float32(threshold), side="right"))
+        count = self._hits.above(threshold)
         probe = self._hits.probe[:count]
         if keep is not None:
             probe = probe[keep(self._hits.person[:count].astype(np.int64))]
         return np.bincount(probe, minlength=self.n_probes).astype(np.int64)
-
-    def _counted(self, gallery_size: int, threshold: float) -> Float64Array:
-        return alarm_table(self.n_people, gallery_size)[self._matches(threshold)]
 
     def _lowest(self, gallery_size: int, target: float) -> float:
         """Bisection over how many of the highest scores are accepted."""
@@ -240,9 +248,17 @@ class Searches:
             return -1.0
         return threshold_above(self._hits.scores[low])
 
-    def _modelled(self, gallery_size: int, threshold: float) -> Float64Array:
-        tail = self._tail(self._tops.scores, self.n_people)
-        return _alarms(tail, self._matches(threshold), self.n_people, gallery_size, threshold)
+    def _fit_tails(self) -> list[_ProbeTail]:
+        """The probes' tails without each twentieth of the people, and last with everybody."""
+        if not self._top:
+            return []
+        tails = []
+        for out in (self._group == g for g in range(GROUPS)):
+            probes = ~out[self._owner]
+            tops, owner = self._tops.scores[probes], self._tops.person[probes]
+            left = -np.sort(-np.where(out[owner], _OWN, tops), axis=1)
+            tails.append(self._tail(np.maximum(left, -1.0), int(np.sum(~out)) - 1))
+        return [*tails, self._tail(self._tops.scores, self.n_people)]
 
     def _tail(self, tops: FloatArray, people: int) -> _ProbeTail:
         values = tops[:, : self._top + 1].astype(np.float64)
@@ -270,10 +286,9 @@ class Searches:
         if units < max(MIN_IDENTITIES, 2 * GROUPS):
             reason = f"an interval needs {2 * GROUPS} people, there are {units}"
             return Interval(value=value, reason=reason)
-        group = generator("search groups", units).permutation(units) % GROUPS
         values = np.array(
             [
-                self._without(group == g, gallery_size, threshold, extrapolated=extrapolated)
+                self._without(g, gallery_size, threshold, extrapolated=extrapolated)
                 for g in range(GROUPS)
             ]
         )
@@ -288,23 +303,15 @@ class Searches:
         )
 
     def _without(
-        self,
-        out: npt.NDArray[np.bool_],
-        gallery_size: int,
-        threshold: float,
-        *,
-        extrapolated: bool,
+        self, group: int, gallery_size: int, threshold: float, *, extrapolated: bool
     ) -> float:
-        """FPIR without some of the people, at the same threshold."""
-        probes = ~out[self._owner]
+        """FPIR without a twentieth of the people, at the same threshold."""
+        out = self._group == group
         people = int(np.sum(~out)) - 1
-        matches = self._matches(threshold, keep=lambda person: ~out[person])[probes]
-        if not extrapolated:
-            return float(alarm_table(people, min(gallery_size, people))[matches].mean())
-        tops, owner = self._tops.scores[probes], self._tops.person[probes]
-        left = -np.sort(-np.where(out[owner], _OWN, tops), axis=1)
-        tail = self._tail(np.maximum(left, -1.0), people)
-        return float(_alarms(tail, matches, people, gallery_size, threshold).mean())
+        matches = self._matches(threshold, keep=lambda person: ~out[person])[~out[self._owner]]
+        if extrapolated:
+            return _modelled(self._tails[group], matches, people, gallery_size, threshold)
+        return float(alarm_table(people, min(gallery_size, people))[matches].mean())
 
 
 def alarm_table(people: int, gallery_size: int) -> Float64Array:
@@ -327,13 +334,18 @@ def alarm_table(people: int, gallery_size: int) -> Float64Array:
     return table
 
 
-def _alarms(
+def _modelled(
     tail: _ProbeTail, matches: Int64Array, people: int, gallery_size: int, threshold: float
-) -> Float64Array:
-    """(P,) probability of a false alarm in a gallery drawn from the probes' tails."""
+) -> float:
+    """FPIR by the probes' tails, not below the one that their ``matches`` show."""
     above = tail.share * tail.pareto.survival(threshold - tail.place)
     single = np.where(threshold >= tail.place, above, matches / people)
-    return np.asarray(-np.expm1(gallery_size * np.log1p(-np.minimum(single, 1 - 1e-12))))
+    modelled = -np.expm1(gallery_size * np.log1p(-np.minimum(single, 1 - 1e-12)))
+    if gallery_size <= people:
+        seen = alarm_table(people, gallery_size)[matches]
+    else:
+        seen = -np.expm1(gallery_size * np.log1p(-np.minimum(matches / people, 1 - 1e-12)))
+    return max(float(modelled.mean()), float(seen.mean()))
 
 
 def _one_each(keys: tuple[str, ...], owner: Int64Array, count: int) -> Int64Array:
