@@ -17,7 +17,15 @@ from crossface.core.card import (
 )
 from crossface.core.errors import DataError
 from crossface.core.vectors import cosine
-from crossface.evaluation.dyadic import Impostors, fmr_at, fnmr_at
+from crossface.evaluation.dyadic import (
+    Float64Array,
+    Impostors,
+    delete_one,
+    fmr_at,
+    fnmr_at,
+    genuine_sums,
+    rate,
+)
 from crossface.evaluation.embed import EmbeddedFaces
 from crossface.evaluation.fpir import Searches
 from crossface.evaluation.halves import take
@@ -313,13 +321,14 @@ class GroupRates:
     Attributes:
         impostors: the group's impostor comparisons; None if there is none.
         n_identities: people in the group, pictures where identities are not known.
+        labelled: whether identities are known.
     """
 
     def __init__(self, faces: EmbeddedFaces, *, labelled: bool, floor: float) -> None:
         people = len(set(faces.identities)) if labelled else len(faces.keys)
         self.n_identities = people
         self._genuine = labelled and people < len(faces.keys)
-        self._labelled = labelled
+        self.labelled = labelled
         self.impostors: Impostors | None = None
         self._table: ScoreTable | None = None
         if people > 1:
@@ -341,12 +350,21 @@ class GroupRates:
 
     def fnmr(self, threshold: float) -> Interval:
         """FNMR inside the group."""
-        if not self._labelled:
+        if not self.labelled:
             return Interval(value=None, reason=NO_IDENTITIES)
         if self._table is None:
             reason = f"the group has {self.n_identities} identities, too few to compare"
             return Interval(value=None, reason=reason)
         return fnmr_at(self._table, threshold)
+
+    def genuine_sums(self, threshold: float) -> Float64Array | None:
+        """(G, 2) misses and genuine comparisons of each identity; None if there are none."""
+        return genuine_sums(self._table, threshold) if self._table and self.n_genuine else None
+
+    def fnmr_variance(self, threshold: float) -> float:
+        """Sampling variance of the FNMR; 0 where there is no genuine comparison."""
+        sums = self.genuine_sums(threshold)
+        return 0.0 if sums is None else delete_one(rate, sums.sum(axis=0), sums).variance
 
 
 def _notes(measured: _Measured, points: Sequence[OperatingPoint]) -> list[str]:

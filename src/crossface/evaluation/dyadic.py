@@ -116,6 +116,16 @@ class Impostors:
             raise ValueError(f"the kept impostor scores end above threshold {threshold}")
         return count
 
+    def unit_sums(self, threshold: float) -> Float64Array:
+        """(G, 2) comparisons at or above a threshold, and comparisons, of each unit that has any.
+
+        A comparison is one of both its units.
+        """
+        count, units = self.accepted(threshold), len(self.of_unit)
+        own = np.bincount(self.a[:count], minlength=units)
+        own = own + np.bincount(self.b[:count], minlength=units)
+        return np.stack([own, self.of_unit], axis=1).astype(np.float64)[self.of_unit > 0]
+
     def variance(self, statistic: Statistic, columns: Float64Array) -> Spread:
         """Sampling variance of a statistic of sums over the highest comparisons.
 
@@ -210,21 +220,31 @@ def fmr_at(impostors: Impostors, threshold: float) -> Interval:
 
 def fnmr_at(table: ScoreTable, threshold: float) -> Interval:
     """FNMR at a threshold that is given, with its interval; identities are the units."""
-    missed = int(np.searchsorted(table.genuine, np.float32(threshold), side="left"))
-    total = len(table.genuine)
-    if not total:
+    by_unit = genuine_sums(table, threshold)
+    if not len(by_unit):
         return Interval(value=None, reason="there are no genuine comparisons")
-    value = missed / total
-    has = table.genuine_of > 0
-    units = int(has.sum())
-    if units < MIN_IDENTITIES:
-        return Interval(value=value, reason=_few(units, "identities with genuine comparisons"))
-    own = np.bincount(table.genuine_identity[:missed], minlength=len(table.sizes))
-    by_unit = np.stack([own, table.genuine_of], axis=1).astype(np.float64)[has]
-    found = delete_one(rate, np.array([missed, total], dtype=np.float64), by_unit)
+    total = by_unit.sum(axis=0)
+    value = float(total[0] / total[1])
+    if len(by_unit) < MIN_IDENTITIES:
+        reason = _few(len(by_unit), "identities with genuine comparisons")
+        return Interval(value=value, reason=reason)
+    found = delete_one(rate, total, by_unit)
     return rate_interval(
-        value, found.variance, df=found.df, trials=total, units=units, errors=missed
+        value,
+        found.variance,
+        df=found.df,
+        trials=int(total[1]),
+        units=len(by_unit),
+        errors=int(total[0]),
     )
+
+
+def genuine_sums(table: ScoreTable, threshold: float) -> Float64Array:
+    """(G, 2) genuine comparisons below a threshold, and all, of each identity that has any."""
+    missed = int(np.searchsorted(table.genuine, np.float32(threshold), side="left"))
+    own = np.bincount(table.genuine_identity[:missed], minlength=len(table.sizes))
+    both = np.stack([own, table.genuine_of], axis=1).astype(np.float64)
+    return both[table.genuine_of > 0]
 
 
 def reach_of(found: Spread) -> float:
