@@ -11,95 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from crossface.core.card import (
-    AbsentPoint,
-    Interval,
-    OperatingPoint,
-    SearchPoint,
-    ThresholdCard,
-    operating_point,
-    parse_card,
-)
+from crossface.core.card import operating_point, parse_card
 from crossface.core.errors import ContractMismatch, DataError, WeightsError
 from crossface.core.vectors import cosine
 from crossface.evaluation import dyadic, tail
 from crossface.evaluation.card import GroupRates, make_card
 from crossface.evaluation.card_check import card_table, check_card
-from crossface.evaluation.embed import EmbeddedFaces
 from crossface.evaluation.fpir import Searches, alarm_table
 from crossface.evaluation.halves import check_disjoint, disjoint_halves
 from crossface.evaluation.influence import FmrAt, spread
 from crossface.evaluation.metrics import fmr_at as loop_fmr
 from crossface.evaluation.scores import score_all_pairs
-from evaluation.fakes import contract
+from evaluation.card_fakes import CARD, made, pair_scores
 from evaluation.simulate import World
-
-
-def made(sizes, *, dim=8, noise=0.6, seed=0, labelled=True):
-    """Faces of people with the given numbers of pictures."""
-    rng = np.random.default_rng(seed)
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    vectors = rng.normal(size=(len(sizes), dim))[owner] + noise * rng.normal(size=(len(owner), dim))
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return EmbeddedFaces(
-        embeddings=vectors.astype(np.float32),
-        keys=tuple(f"{p:04d}/{i:05d}" for i, p in enumerate(owner)),
-        identities=tuple(f"p{p:04d}" if labelled else None for p in owner),
-        failures=(),
-        contract=contract(dim),
-        input_spec_source="argument",
-        source_name="made",
-        source_digest="d" * 64,
-        flip=True,
-        seconds=0.0,
-    )
-
-
-def pair_scores(faces):
-    """Genuine and impostor similarities by two loops."""
-    genuine, impostor = [], []
-    gram = faces.embeddings @ faces.embeddings.T
-    for i in range(len(faces.keys)):
-        for j in range(i):
-            same = faces.identities[i] is not None and faces.identities[i] == faces.identities[j]
-            (genuine if same else impostor).append(gram[i, j])
-    return np.array(genuine), np.array(impostor)
-
-
-def point(target, threshold):
-    rate = Interval(value=target)
-    return OperatingPoint(fmr_target=target, threshold=threshold, fmr=rate, fnmr=rate)
-
-
-CARD = ThresholdCard(
-    contract_id="0" * 16,
-    model_id="m",
-    protocol="all-pairs",
-    data="set",
-    data_digest="0" * 64,
-    date="2026-01-02",
-    flip=True,
-    n_images=10,
-    n_impostor=40,
-    n_genuine=5,
-    operating_points=(
-        point(1e-2, 0.2),
-        point(1e-4, 0.4),
-    ),
-    fpir_by_gallery_size={
-        size: (
-            SearchPoint(
-                gallery_size=size,
-                fpir_target=1e-2,
-                threshold=threshold,
-                fpir=Interval(value=0.01),
-                fnmr=Interval(value=None, reason="none"),
-            ),
-        )
-        for size, threshold in ((100, 0.3), (1000, 0.35))
-    },
-    absent=(AbsentPoint(fmr_target=1e-6, reason="too few"),),
-)  # fmt: skip
 
 
 def test_a_card_survives_json():

@@ -23,7 +23,7 @@ from crossface.evaluation.embed import EmbeddedFaces
 
 HASH_SIDE = 16
 HASH_BITS = 2 * HASH_SIDE * HASH_SIDE
-MAX_BITS = 40  # of 512: resaving a picture flips few, another picture of the face far more
+MAX_BITS = 48  # of 512: resaving a picture flips few, another picture of the face far more
 LIKENESS = 0.7  # cosine above which two pictures are candidates for one person
 
 _MOST = 100

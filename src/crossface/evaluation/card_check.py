@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from crossface.core.card import Interval, OperatingPoint, ThresholdCard
+from crossface.core.card import AbsentPoint, Interval, OperatingPoint, ThresholdCard
 from crossface.core.errors import ContractMismatch
 from crossface.evaluation.card import GroupRates, KeyPair, has_identities, key_scores
 from crossface.evaluation.dyadic import fmr_at
@@ -112,16 +112,18 @@ def _rest_lines(card: ThresholdCard) -> list[str]:
         lines += _group_lines(name, points)
     if lines:
         lines = ["", "groups, at the common thresholds", *lines]
-    if card.absent:
-        lines += ["", "absent"]
+    reasons: dict[str, list[str]] = {}
     for row in card.absent:
-        where = (
-            f"FMR {target_name(row.fmr_target)}"
-            if row.fmr_target is not None
-            else f"gallery {row.gallery_size:,} at FPIR {target_name(row.fpir_target or 0.1)}"
-        )
-        lines.append(f"  {where}: {row.reason}")
+        where = f"FMR {target_name(row.fmr_target)}" if row.fmr_target else _place(row)
+        reasons.setdefault(row.reason, []).append(where)
+    if reasons:
+        lines += ["", "absent"]
+    lines += [f"  {', '.join(places)}: {reason}" for reason, places in reasons.items()]
     return lines
+
+
+def _place(row: AbsentPoint) -> str:
+    return f"gallery {row.gallery_size:,} at FPIR {target_name(row.fpir_target or 1.0)}"
 
 
 def _group_lines(name: str, points: Sequence[OperatingPoint]) -> list[str]:

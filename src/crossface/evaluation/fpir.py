@@ -124,8 +124,8 @@ class Searches:
         least = MIN_FALSE_MATCHES / DECADE
         if gallery_size > DECADE * self.n_people:
             return (
-                f"a gallery of {gallery_size} is more than ten times the {self.n_people} people "
-                "a search can be made against"
+                f"the gallery is more than ten times the {self.n_people} people a search can be "
+                "made against"
             )
         if expected < least * (1 - 1e-9):
             return (
