@@ -58,7 +58,7 @@ def test_a_resaved_picture_hashes_alike_and_another_does_not():
     assert hashes.signs.shape == (8, HASH_BITS)
     signs = []
     for index in range(8):
-        ok, data = cv2.imencode(".jpg", source.read(index), [cv2.IMWRITE_JPEG_QUALITY, 60])
+        ok, data = cv2.imencode(".jpg", source.read(index), [cv2.IMWRITE_JPEG_QUALITY, 90])
         assert ok
         brighter = cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32) * 0.8 + 10
         signs.append(difference_hash(brighter.astype(np.uint8)))
@@ -125,7 +125,7 @@ def test_a_model_that_sees_colour_matches_more_where_colours_are_made_equal():
     tone = Attribute("skin_tone", (0.5,), True)
     report = audit_drawn(
         MeanEmbedder(),
-        people=24,
+        people=14,
         per_person=2,
         nuisance=0.0,
         attributes=(tone,),

@@ -319,3 +319,42 @@ def test_picture_order_changes_no_row(seed):
         [p.threshold for p in b.operating_points], abs=1e-6
     )
     assert score_all_pairs(faces).n_impostor == a.n_impostor
+
+
+@pytest.mark.slow
+def test_extrapolated_thresholds_cover_the_true_one():
+    """Normal scores with people's own effects: the tail's end is known in closed form."""
+    world = World(people=120, goat=0.3)
+    target, covered, rates = 4e-4, [], []
+    for seed in range(150):
+        table = world.draw(np.random.default_rng(seed))[0]
+        found = tail.FittedTail(dyadic.Impostors.of_table(table)).point(target)
+        truth = world.imp_sd * stats.norm.isf(target) / 20
+        covered.append(found.low <= truth <= found.high)
+        rates.append(world.fmr_at(found.threshold * 20))
+    assert 0.9 <= np.mean(covered) <= 0.99
+    assert np.median(rates) == pytest.approx(target, rel=0.2)
+
+
+@pytest.mark.slow
+def test_intervals_of_a_given_thresholds_fmr_cover_the_true_rate():
+    world, covered = World(people=100), []
+    threshold = world.imp_sd * stats.norm.isf(5e-3) / 20
+    for seed in range(200):
+        table = world.draw(np.random.default_rng(seed))[0]
+        found = dyadic.fmr_at(dyadic.Impostors.of_table(table), threshold)
+        covered.append(found.low <= 5e-3 <= found.high)
+    assert 0.92 <= np.mean(covered) <= 0.985
+
+
+@pytest.mark.slow
+def test_intervals_of_a_counted_fpir_cover_the_true_rate():
+    """Random directions: a probe matches a person with a probability known from one long run."""
+    threshold, size, covered = 0.62, 20, []
+    long = Searches(made([1] * 3000, dim=12, labelled=False, seed=9), unlabelled=True)
+    truth = long.rate_at(size, threshold, extrapolated=False)
+    for seed in range(120):
+        faces = made([1] * 150, dim=12, labelled=False, seed=1000 + seed)
+        found = Searches(faces, unlabelled=True)._limits(size, threshold, extrapolated=False)
+        covered.append(found.low <= truth <= found.high)
+    assert np.mean(covered) >= 0.91
