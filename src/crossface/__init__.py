@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "compare": "crossface.api",
+    "compat": "crossface.api",
     "create_model": "crossface.nets",
     "distill": "crossface.api",
     "evaluate": "crossface.api",

@@ -194,6 +194,37 @@ def compare(
     return compare_pairs([first], [second], chosen[0], list_name=chosen[1])
 
 
+def compat(
+    a: PathLike | Embedder,
+    b: PathLike | Embedder,
+    *,
+    data: PathLike | FaceSource,
+    pairs: PathLike | None = None,
+    flip: bool = True,
+    input_spec: str | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> Report:
+    """May a gallery of A be searched with B? FNMR at fixed FMR for A-A, A-B, B-A and B-B.
+
+    Arguments are those of ``evaluate``; all pairs of the set without a pair list.
+
+    Raises:
+        ContractMismatch: vectors of other dimensions. DataError: what does not fit.
+    """
+    from crossface.evaluation.compatibility import evaluate_compatibility
+
+    source = _open(data)
+    first, second = (
+        embed(model, source, flip=flip, input_spec=input_spec, threads=threads, progress=progress)
+        for model in (a, b)
+    )
+    if pairs is None:
+        return evaluate_compatibility(first, second)
+    chosen, name = _pair_list(source, pairs)
+    return evaluate_compatibility(first, second, pairs=chosen, list_name=name)
+
+
 def embed(
     model: PathLike | Embedder,
     data: PathLike | FaceSource,

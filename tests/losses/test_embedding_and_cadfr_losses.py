@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from crossface.losses.cadfr import attention_loss, collapse_figures, feature_loss, prompt_loss
+from crossface.losses.cadfr import (
+    attention_loss,
+    centred_attention_loss,
+    collapse_figures,
+    feature_loss,
+    prompt_loss,
+)
 from crossface.losses.embedding import cosine_distance_loss
 
 
@@ -80,3 +86,26 @@ def test_collapse_figures_of_known_features_are_known():
 def test_collapse_figures_need_two_pictures():
     with pytest.raises(ValueError, match="B >= 2"):
         collapse_figures(torch.zeros(1, 4, 6), torch.zeros(1, 1, 4, 4))
+
+
+def test_centred_attention_loss_is_the_mean_of_cosines_written_as_a_loop():
+    torch.manual_seed(3)
+    student, teacher = (torch.softmax(torch.randn(2, 3, 4, 4), dim=-1) for _ in range(2))
+    total = 0.0
+    for b in range(2):
+        for head in range(3):
+            x = (student[b, head] - 0.25).flatten().double().numpy()
+            y = (teacher[b, head] - 0.25).flatten().double().numpy()
+            total += 1 - float(x @ y / ((x @ x) ** 0.5 * (y @ y) ** 0.5))
+    found = centred_attention_loss(student, teacher).item()
+    assert found == pytest.approx(total / 6, rel=1e-5)
+
+
+def test_centred_attention_loss_does_not_see_how_strong_a_pattern_is():
+    torch.manual_seed(4)
+    pattern = torch.softmax(torch.randn(2, 2, 5, 5), dim=-1)
+    faint = 0.2 + 0.001 * (pattern - 0.2)
+    other = torch.softmax(torch.randn(2, 2, 5, 5), dim=-1)
+    assert centred_attention_loss(pattern, faint).item() == pytest.approx(0.0, abs=1e-3)
+    plain, weak = (centred_attention_loss(x, other).item() for x in (pattern, faint))
+    assert plain == pytest.approx(weak, abs=1e-3)

@@ -26,7 +26,7 @@ from training.fakes import (
     tensors_of,
 )
 
-METHODS = ["supervised", "clean", "same", "same_views", "cadfr", "gkd", "drop_path"]
+METHODS = ["supervised", "clean", "same", "same_views", "cadfr", "gkd", "drop_path", "muon"]
 
 
 class Killed(BaseException):
@@ -45,6 +45,8 @@ def make_config(method, folder, **changes):
     teacher = folder / "teacher.safetensors"
     if not teacher.exists():
         teacher_file(teacher)
+    if method == "muon":
+        return distilled(data, teacher, optim={"name": "muon"}, **changes)
     if method == "clean":
         return distilled(data, teacher, **changes)
     if method == "same":

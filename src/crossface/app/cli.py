@@ -20,6 +20,7 @@ COMMANDS = {
     "distill": "crossface.app.commands.distill",
     "evaluate": "crossface.app.commands.evaluate",
     "compare": "crossface.app.commands.compare",
+    "compat": "crossface.app.commands.compat",
     "export": "crossface.app.commands.export",
     "models": "crossface.app.commands.models",
     "protocols": "crossface.app.commands.protocols",

@@ -60,7 +60,7 @@ def compare_all_pairs(a: Arm, b: Arm, *, fmr_targets: Sequence[float] = FMR_TARG
     Raises:
         DataError: if the arms saw different faces.
     """
-    arms = _on_common_pictures(a, b)
+    arms = on_common_pictures(a, b)
     parts: dict[str, list[Influence | str]] = {}
     sizes = np.empty(0, dtype=np.int64)
     for faces in [*arms[0], *arms[1]]:  # one table at a time: they are large
@@ -100,7 +100,7 @@ def compare_pairs(
     Raises:
         DataError: if the arms saw different faces, or for a key that is not in the source.
     """
-    arms = _on_common_pictures(a, b)
+    arms = on_common_pictures(a, b)
     scored = [score_pairs(faces, pairs, list_name=list_name) for faces in [*arms[0], *arms[1]]]
     first, weights = scored[0], _weights(arms)
     n_impostor = int(np.sum(~first.same))
@@ -185,7 +185,7 @@ def _weights(arms: tuple[Arm, Arm]) -> Float64Array:
     return np.concatenate([np.full(a, 1.0 / a), np.full(b, -1.0 / b)])
 
 
-def _on_common_pictures(a: Arm, b: Arm) -> tuple[Arm, Arm]:
+def on_common_pictures(a: Arm, b: Arm) -> tuple[Arm, Arm]:
     """Both arms with the pictures that every model could embed, in one order."""
     everyone = [*a, *b]
     if not a or not b:

@@ -78,7 +78,13 @@ class PairScores:
         return len(np.union1d(self.a, self.b))
 
 
-def score_pairs(faces: EmbeddedFaces, pairs: PairListLike, *, list_name: str) -> PairScores:
+def score_pairs(
+    faces: EmbeddedFaces,
+    pairs: PairListLike,
+    *,
+    list_name: str,
+    probes: EmbeddedFaces | None = None,
+) -> PairScores:
     """Similarity of every pair of a list.
 
     Identities are the source's where it has labels; pictures of a genuine pair are one person in
@@ -88,6 +94,8 @@ def score_pairs(faces: EmbeddedFaces, pairs: PairListLike, *, list_name: str) ->
         faces: embedded faces.
         pairs: the list; its keys are the source's.
         list_name: what to call the list in errors.
+        probes: the same pictures in the same order embedded by another model of the same space;
+            the second picture of every pair is taken from it.
 
     Raises:
         DataError: naming the first key that the source does not have, or if no genuine or no
@@ -117,7 +125,7 @@ def score_pairs(faces: EmbeddedFaces, pairs: PairListLike, *, list_name: str) ->
     identity = _identities(faces, first[same], second[same])
     _, numbers = np.unique(identity[np.concatenate([first, second])], return_inverse=True)
     return PairScores(
-        scores=cosine(faces.embeddings[first], faces.embeddings[second]),
+        scores=cosine(faces.embeddings[first], (probes or faces).embeddings[second]),
         same=same,
         folds=np.array([pair.fold for pair in kept], dtype=np.int64),
         a=numbers[: len(kept)].astype(np.int64),

@@ -75,6 +75,13 @@ class ScoreTable:
         return self.sizes * (self.sizes - 1) // 2
 
 
+class _Sides(NamedTuple):
+    """(N, D) vectors of the first and of the second picture of a comparison, row for row."""
+
+    first: FloatArray
+    second: FloatArray
+
+
 class _Block(NamedTuple):
     """Similarities of impostor comparisons only: (r, c), identities of rows and columns."""
 
@@ -84,12 +91,19 @@ class _Block(NamedTuple):
 
 
 def score_all_pairs(
-    faces: EmbeddedFaces, *, unlabelled: bool = False, floor: float = np.inf
+    faces: EmbeddedFaces,
+    *,
+    probes: EmbeddedFaces | None = None,
+    unlabelled: bool = False,
+    floor: float = np.inf,
 ) -> ScoreTable:
     """Compare every picture with every other by blocked matrix products.
 
     Args:
         faces: embedded faces, each with an identity.
+        probes: the same pictures in the same order embedded by another model of the same space:
+            of every two pictures the first (by identity, then by position) is taken from
+            ``faces``, the second from ``probes``.
         unlabelled: identities are ignored and every picture counts as a person of its own, so
             that all comparisons are impostor by assumption and none is genuine.
         floor: impostor scores are kept at least down to this similarity.
@@ -103,10 +117,11 @@ def score_all_pairs(
     else:
         names, identity = _numbered(faces)
     order = np.argsort(identity, kind="stable")
-    vectors, identity = faces.embeddings[order], identity[order]
+    vectors = _Sides(faces.embeddings[order], _probes(faces, probes)[order])
+    identity = identity[order]
     sizes = np.bincount(identity, minlength=len(names)).astype(np.int64)
     genuine, genuine_identity = _genuine_scores(vectors, sizes)
-    total = len(vectors) * (len(vectors) - 1) // 2 - len(genuine)
+    total = len(order) * (len(order) - 1) // 2 - len(genuine)
     if not total or (not len(genuine) and not unlabelled):
         raise DataError(
             f"{faces.source_name}: all-pairs needs genuine and impostor comparisons, "
@@ -195,45 +210,58 @@ def _numbered(faces: EmbeddedFaces) -> tuple[tuple[str, ...], Int64Array]:
     return tuple(str(name) for name in names), identity.astype(np.int64)
 
 
-def _genuine_scores(vectors: FloatArray, sizes: Int64Array) -> tuple[FloatArray, Int32Array]:
+def _probes(faces: EmbeddedFaces, probes: EmbeddedFaces | None) -> FloatArray:
+    if probes is None:
+        return faces.embeddings
+    if probes.keys != faces.keys or probes.embeddings.shape != faces.embeddings.shape:
+        raise DataError(
+            f"{faces.source_name}: probes must be the same pictures in the same order and of the "
+            f"same dimension, got {probes.embeddings.shape} for {faces.embeddings.shape}"
+        )
+    return probes.embeddings
+
+
+def _genuine_scores(vectors: _Sides, sizes: Int64Array) -> tuple[FloatArray, Int32Array]:
     ends = np.cumsum(sizes)
     scores = [np.empty(0, dtype=np.float32)]
     owners = np.repeat(np.arange(len(sizes)), sizes * (sizes - 1) // 2)
     for end, size in zip(ends, sizes, strict=True):
         if size > 1:
-            own = vectors[end - size : end]
-            scores.append((own @ own.T)[np.triu_indices(size, 1)])
+            own = slice(end - size, end)
+            square = vectors.first[own] @ vectors.second[own].T
+            scores.append(square[np.triu_indices(size, 1)])
     joined = np.concatenate(scores)
     order = np.argsort(joined, kind="stable")
     return joined[order], owners[order].astype(np.int32)
 
 
-def _impostor_blocks(
-    vectors: FloatArray, identity: Int64Array, sizes: Int64Array
-) -> Iterator[_Block]:
+def _impostor_blocks(vectors: _Sides, identity: Int64Array, sizes: Int64Array) -> Iterator[_Block]:
     """Blocks of rows of whole identities, so that everything right of a block is impostor."""
     ends = np.cumsum(sizes)
-    rows_wanted = max(_BLOCK_CELLS // len(vectors), 64)
+    count = len(identity)
+    rows_wanted = max(_BLOCK_CELLS // count, 64)
     start = 0
-    while start < len(vectors):
-        stop = int(ends[np.searchsorted(ends, min(start + rows_wanted, len(vectors)))])
+    while start < count:
+        stop = int(ends[np.searchsorted(ends, min(start + rows_wanted, count))])
         rows = identity[start:stop]
-        square = vectors[start:stop] @ vectors[start:stop].T
+        square = vectors.first[start:stop] @ vectors.second[start:stop].T
         i, j = np.nonzero(np.triu(rows[:, None] != rows[None, :]))
         if len(i):
             yield _Block(square[i, j], rows[i], rows[j])
-        if stop < len(vectors):
-            yield _Block(vectors[start:stop] @ vectors[stop:].T, rows, identity[stop:])
+        if stop < count:
+            right = vectors.first[start:stop] @ vectors.second[stop:].T
+            yield _Block(right, rows, identity[stop:])
         start = stop
 
 
-def _tail_bound(vectors: FloatArray, identity: Int64Array, total: int) -> float:
+def _tail_bound(vectors: _Sides, identity: Int64Array, total: int) -> float:
     """Similarity above which about ``TAIL_SHARE`` of the impostor scores lie, from a sample."""
     if total <= KEEP_ALL:
         return float("-inf")
-    rng = generator("all-pairs tail", len(vectors))
-    rows = rng.choice(len(vectors), size=min(_SAMPLE_ROWS, len(vectors)), replace=False)
-    scores = vectors[rows] @ vectors.T
+    count = len(identity)
+    rng = generator("all-pairs tail", count)
+    rows = rng.choice(count, size=min(_SAMPLE_ROWS, count), replace=False)
+    scores = vectors.first[rows] @ vectors.second.T
     impostor = scores[identity[rows][:, None] != identity[None, :]]
     return float(np.quantile(impostor, 1 - TAIL_SHARE))
 

@@ -18,6 +18,7 @@ LOSSES = Registry(
     "loss",
     {
         "cadfr_attention": "crossface.losses.cadfr:attention_loss",
+        "cadfr_attention_centred": "crossface.losses.cadfr:centred_attention_loss",
         "cadfr_feature": "crossface.losses.cadfr:feature_loss",
         "cadfr_prompt": "crossface.losses.cadfr:prompt_loss",
         "cosine": "crossface.losses.embedding:cosine_distance_loss",

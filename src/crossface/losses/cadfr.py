@@ -43,6 +43,32 @@ def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return F.mse_loss(wide(student), wide(teacher))
 
 
+def centred_attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """One minus the cosine of two attention maps, each less the uniform map.
+
+    The maps of a fresh mapping are nearly uniform, so their squared difference starts next to
+    nothing while its slope does not, and no fixed weight suits both ends of a run. This form asks
+    for the same pattern, however faint.
+
+    Args:
+        student: (B, heads, L, L) attention, rows sum to 1.
+        teacher: (B, heads, L, L) likewise.
+
+    Returns:
+        Scalar in [0, 2], in float32 at least: the mean over pictures and heads. The gradient
+        reaches both sides.
+
+    Raises:
+        ValueError: if the shapes differ or there is no row.
+
+    Paper: none; ours, in place of the paper's L_Attn (CADFR, arXiv:2306.14662).
+    """
+    check_same_shape(student, teacher, "attention maps of student and teacher")
+    maps = [wide(attention) - 1.0 / attention.shape[-1] for attention in (student, teacher)]
+    patterns = [F.normalize(m.flatten(-2), dim=-1, eps=1e-10) for m in maps]
+    return (1.0 - (patterns[0] * patterns[1]).sum(dim=-1)).mean()
+
+
 def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference of two sets of local features after the MSA.
 

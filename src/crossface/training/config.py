@@ -99,9 +99,12 @@ class HeadConfig(_Section):
 
 
 class OptimConfig(_Section):
-    """The optimiser. ``lr`` is the peak of warm-up and cosine."""
+    """The optimiser. ``lr`` is the peak of warm-up and cosine.
 
-    name: Literal["sgd", "adamw"] = "adamw"
+    "muon" steps matrices and 1x1 convolutions by Muon and everything else by AdamW.
+    """
+
+    name: Literal["sgd", "adamw", "muon"] = "adamw"
     lr: float = Field(default=2e-3, gt=0, le=1e6)
     weight_decay: float = Field(default=0.05, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)

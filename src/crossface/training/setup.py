@@ -31,6 +31,7 @@ from crossface.training.distillers.base import Context, Objective
 from crossface.training.ema import WeightAverage
 from crossface.training.loop import Session
 from crossface.training.memory import keep_freed_memory
+from crossface.training.muon import MuonAdamW, is_matrix
 from crossface.training.pseudo import pseudo_identities
 from crossface.training.run import RunFolder, usable_cores
 from crossface.training.saliency import saliency_map
@@ -288,18 +289,26 @@ def class_centres(
 
 def make_optimizer(config: RunConfig, objective: Objective) -> torch.optim.Optimizer:
     """The optimiser; no weight decay on norms, biases, slopes, codes and prompts."""
+    optim = config.optim
+    matrices: list[Tensor] = []
     decayed: list[Tensor] = []
     free: list[Tensor] = []
     for name, parameter in objective.named_parameters():
         if parameter.requires_grad:
-            spared = parameter.ndim < 2 or not _SPARED.isdisjoint(name.split("."))
-            (free if spared else decayed).append(parameter)
-    optim = config.optim
+            if parameter.ndim < 2 or not _SPARED.isdisjoint(name.split(".")):
+                free.append(parameter)
+            elif optim.name == "muon" and is_matrix(parameter):
+                matrices.append(parameter)
+            else:
+                decayed.append(parameter)
     groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": optim.weight_decay, "peak_lr": optim.lr},
-        {"params": free, "weight_decay": 0.0, "peak_lr": optim.lr},
+        {"params": matrices, "weight_decay": optim.weight_decay, "muon": True},
+        {"params": decayed, "weight_decay": optim.weight_decay},
+        {"params": free, "weight_decay": 0.0},
     ]
-    groups = [group for group in groups if group["params"]]
+    groups = [group | {"peak_lr": optim.lr} for group in groups if group["params"]]
+    if optim.name == "muon":
+        return MuonAdamW(groups, lr=optim.lr)
     if optim.name == "sgd":
         return torch.optim.SGD(
             groups, lr=optim.lr, momentum=optim.momentum, nesterov=optim.momentum > 0

@@ -34,6 +34,7 @@ def evaluate_pairs(
     *,
     list_name: str = "pair list",
     fmr_targets: tuple[float, ...] = FMR_TARGETS,
+    probes: EmbeddedFaces | None = None,
 ) -> Report:
     """Accuracy over folds, AUC, EER and TAR at fixed FMRs of a pair list.
 
@@ -46,6 +47,7 @@ def evaluate_pairs(
         pairs: the list; its keys are the source's.
         list_name: what to call the list in the report and in errors.
         fmr_targets: FMRs at which the TAR is given where at least 30 false matches are expected.
+        probes: see ``score_pairs``.
 
     Returns:
         The report; rates are {value, low, high, ...} or value None with the reason.
@@ -54,7 +56,7 @@ def evaluate_pairs(
         DataError: naming a key that is not in the source, or without genuine or impostor pairs.
     """
     start = time.perf_counter()
-    scored = score_pairs(faces, pairs, list_name=list_name)
+    scored = score_pairs(faces, pairs, list_name=list_name, probes=probes)
     n_impostor = int(np.sum(~scored.same))
     reasons = {t: too_few_false_matches(t, n_impostor) for t in fmr_targets}
     given = [target for target, reason in reasons.items() if reason is None]

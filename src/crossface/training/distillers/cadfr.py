@@ -10,7 +10,7 @@ weight and size, what trains the prompts, and the form without labels.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -18,7 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossface.core.errors import ConfigError
-from crossface.losses.cadfr import attention_loss, feature_loss, prompt_loss
+from crossface.losses.cadfr import (
+    attention_loss,
+    centred_attention_loss,
+    feature_loss,
+    prompt_loss,
+)
 from crossface.losses.embedding import cosine_distance_loss
 from crossface.losses.margin import CosFace, additive_margin_logits, cosine_logits
 from crossface.nets.layers import Backbone, PixelFeatures
@@ -56,7 +61,9 @@ class CadfrDistiller(Objective):
             at the student's pixel features is ``start_share`` of that of the student's own loss.
             The default is small on purpose: attention maps start nearly uniform, so an automatic
             weight is huge, and in untabled tries on drawn faces it kept the student from learning.
-            So small, the term hardly acts; it needs a scale-free form.
+            So small, the term hardly acts; see ``attention_form``.
+        attention_form: "mse" as the paper; "centred" compares patterns whatever their strength,
+            and wants a weight of the order of 0.1.
         feature_weight: w_f; likewise.
         anchor_weight: w_n of regressing the target from the teacher's pooled mapped features,
             which keeps two learnable mappings from agreeing on a constant [READING; methods R7
@@ -93,6 +100,7 @@ class CadfrDistiller(Objective):
         code_on: Literal["query", "key"] = "query",
         shared: bool = True,
         attention_weight: float | None = 1.0,
+        attention_form: Literal["mse", "centred"] = "mse",
         feature_weight: float | None = 0.02,
         anchor_weight: float = 0.1,
         prompt_weight: float = 1.0,
@@ -128,6 +136,7 @@ class CadfrDistiller(Objective):
         self.prompt_weight = prompt_weight
         self.anchor_weight = anchor_weight
         self.normalise = normalise
+        self.compare_attention = _attention_form(attention_form)
         self.start_share = start_share
         self.ramp_fraction = ramp_fraction
         self.register_buffer("weights", _weights(attention_weight, feature_weight))
@@ -189,7 +198,7 @@ class CadfrDistiller(Objective):
     def _map_losses(
         self, pair: MappedPair, targets: Tensor, losses: dict[str, Tensor], tokens: Tensor
     ) -> None:
-        losses["attention"] = attention_loss(pair.attention_student, pair.attention_teacher)
+        losses["attention"] = self.compare_attention(pair.attention_student, pair.attention_teacher)
         outs = (pair.out_student, pair.out_teacher)
         if self.normalise:
             outs = (
@@ -255,6 +264,13 @@ def _feature_teacher(context: Context) -> Backbone:
     if context.feature_teacher is None or context.target_dim == 0:
         raise ConfigError("distiller 'cadfr' needs a teacher with pixel features")
     return context.feature_teacher
+
+
+def _attention_form(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    forms = {"mse": attention_loss, "centred": centred_attention_loss}
+    if name not in forms:
+        raise ConfigError(f"distiller 'cadfr': attention_form is 'mse' or 'centred', got {name!r}")
+    return forms[name]
 
 
 def _weights(*given: float | None) -> Tensor:
