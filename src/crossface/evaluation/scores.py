@@ -106,7 +106,13 @@ class _Block(NamedTuple):
     columns: Int64Array
 
 
-def score_all_pairs(faces: EmbeddedFaces, *, probes: EmbeddedFaces | None = None) -> ScoreTable:
+def score_all_pairs(
+    faces: EmbeddedFaces,
+    *,
+    probes: EmbeddedFaces | None = None,
+    unlabelled: bool = False,
+    floor: float = np.inf,
+) -> ScoreTable:
     """Compare every picture with every other by blocked matrix products.
 
     Args:
@@ -114,23 +120,30 @@ def score_all_pairs(faces: EmbeddedFaces, *, probes: EmbeddedFaces | None = None
         probes: the same pictures in the same order embedded by another model of the same space:
             of every two pictures the first (by identity, then by position) is taken from
             ``faces``, the second from ``probes``.
+        unlabelled: identities are ignored and every picture counts as a person of its own, so
+            that all comparisons are impostor by assumption and none is genuine.
+        floor: impostor scores are kept at least down to this similarity.
 
     Raises:
-        DataError: without identities, or if there is no genuine or no impostor comparison.
+        DataError: without identities, or if there is no genuine or no impostor comparison;
+            with ``unlabelled``, if there is no comparison.
     """
-    names, identity = _numbered(faces)
+    if unlabelled:
+        names, identity = faces.keys, np.arange(len(faces.keys), dtype=np.int64)
+    else:
+        names, identity = _numbered(faces)
     order = np.argsort(identity, kind="stable")
     vectors = _Sides(faces.embeddings[order], _probes(faces, probes)[order])
     identity = identity[order]
     sizes = np.bincount(identity, minlength=len(names)).astype(np.int64)
     genuine, genuine_identity = _genuine_scores(vectors, sizes)
     total = len(order) * (len(order) - 1) // 2 - len(genuine)
-    if not len(genuine) or not total:
+    if not total or (not len(genuine) and not unlabelled):
         raise DataError(
             f"{faces.source_name}: all-pairs needs genuine and impostor comparisons, "
             f"got {len(genuine)} and {total}"
         )
-    bound = _tail_bound(vectors, identity, total)
+    bound = min(_tail_bound(vectors, identity, total), floor)
     while True:
         tail = _Tail(bound, _share_above(genuine), len(names))
         for block in _impostor_blocks(vectors, identity, sizes):
@@ -278,6 +291,8 @@ def _bins(scores: FloatArray) -> npt.NDArray[np.uint16]:
 
 
 def _share_above(genuine: FloatArray) -> Float64Array:
+    if not len(genuine):
+        return np.zeros(_BINS)
     counts = np.bincount(_bins(genuine), minlength=_BINS)
     return (len(genuine) - np.cumsum(counts) + counts / 2) / len(genuine)
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from crossface.core.card import ThresholdCard, parse_card
 from crossface.core.contract import EmbeddingContract, InputSpec, parse_model
-from crossface.core.errors import WeightsError
+from crossface.core.errors import ContractMismatch, WeightsError
 from crossface.core.files import sha256_file
 from crossface.core.geometry import normalise, retarget_crops
 from crossface.core.log import get_logger
@@ -20,6 +21,7 @@ from crossface.core.weights import find_by_sha256
 
 INPUT_SPEC_KEY = "crossface.input_spec"
 CONTRACT_KEY = "crossface.contract"
+THRESHOLD_CARD_KEY = "crossface.threshold_card"
 
 SpecSource = Literal["argument", "metadata", "table", "assumed"]
 
@@ -44,10 +46,12 @@ class OnnxEmbedder:
         contract: who this is and which space it embeds into.
         input_spec: how its crops must be aligned and normalised.
         input_spec_source: where ``input_spec`` came from.
+        threshold_card: thresholds measured on this model, None where the file carries none.
         licence: of a known third-party file, else None.
 
     Raises:
         WeightsError: not an ONNX file, truncated, not an embedder, or of an unknown input.
+        ContractMismatch: if the file carries the threshold card of another model.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class OnnxEmbedder:
         _check_size(self._input_spec, graph, self._name)
         self._dim = self._probe_dim()
         self._contract = self._make_contract(metadata, known.name if known else None, digest)
+        self._threshold_card = self._read_card(metadata)
 
     @property
     def contract(self) -> EmbeddingContract:
@@ -95,6 +100,15 @@ class OnnxEmbedder:
     def input_spec(self) -> InputSpec:
         """How its crops must be aligned and normalised."""
         return self._input_spec
+
+    @property
+    def threshold_card(self) -> ThresholdCard | None:
+        """Thresholds measured on this model, None where the file carries none.
+
+        A card belongs to one way of making crops: with another ``input_spec`` than the file's
+        there is none.
+        """
+        return self._threshold_card
 
     def embed(self, crops: UInt8Batch) -> FloatArray:
         """Raw embeddings.
@@ -143,6 +157,21 @@ class OnnxEmbedder:
     def _probe_dim(self) -> int:
         blank = np.zeros((1, *self._input_spec.size_hw, 3), dtype=np.uint8)
         return int(self._run(normalise(blank, self._input_spec)).shape[1])
+
+    def _read_card(self, metadata: dict[str, str]) -> ThresholdCard | None:
+        text = metadata.get(THRESHOLD_CARD_KEY)
+        if text is None:
+            return None
+        card = parse_card(text, source=self._name)
+        if card.contract_id == self._contract.contract_id:
+            return card
+        if self.input_spec_source == "argument":
+            _log.warning("%s: its threshold card is for another input spec", self._name)
+            return None
+        raise ContractMismatch(
+            f"{self._name}: carries the threshold card of {card.model_id} ({card.contract_id}), "
+            f"the model is {self._contract.model_id} ({self._contract.contract_id})"
+        )
 
     def _make_contract(
         self, metadata: dict[str, str], known_name: str | None, digest: str

@@ -1,0 +1,119 @@
+"""``crossface card``: thresholds of a model, measured, and carried in its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crossface.app.options import InputSpecOption, JsonOut, Threads
+
+if TYPE_CHECKING:
+    from crossface.evaluation.embed import EmbeddedFaces
+
+
+def command(  # noqa: PLR0913, PLR0917  # a command's options
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="ONNX file, safetensors model or run folder.")],
+    data: Annotated[str, typer.Option(help="Aligned crops: zip, directory, .bin, .rec, drawn:...")],
+    groups: Annotated[
+        Path | None, typer.Option(help="CSV: a column of picture keys, others are attributes.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Group columns, with commas [all].")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="CSV of impostor pairs (a,b), in place of all pairs.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which half of the people chooses thresholds.")] = 0,
+    all_data: Annotated[
+        bool, typer.Option("--all-data", help="Choose on everybody; nobody is left to check on.")
+    ] = False,
+    embed_into: Annotated[
+        Path | None, typer.Option(help="Copy the ONNX model there with the card in its metadata.")
+    ] = None,
+    no_flip: Annotated[
+        bool, typer.Option("--no-flip", help="Do not add the mirror image.")
+    ] = False,
+    input_spec: InputSpecOption = None,
+    threads: Threads = None,
+    json_out: JsonOut = None,
+) -> None:
+    """Thresholds at FMRs and for gallery sizes, as far as the data reaches, checked on others.
+
+    Half of the people choose the thresholds, the other half tells what they are worth.
+    """
+    from crossface import api
+    from crossface.app.output import show_json
+    from crossface.core.errors import UsageError
+    from crossface.evaluation.card_check import card_table
+
+    if embed_into is not None and Path(model).suffix != ".onnx":
+        raise UsageError(
+            f"--embed-into writes ONNX metadata, {Path(model).name} is not an .onnx file; "
+            "export it first: crossface export"
+        )
+    if by is not None and groups is None:
+        raise UsageError("--by chooses columns of --groups, which is missing")
+    embedder = api.load_model(model, input_spec=input_spec, threads=threads)
+    faces = api.embed(embedder, data, flip=not no_flip, progress=not context.obj["quiet"])
+    result = _measure(faces, groups, by, pairs, seed=None if all_data else seed)
+    card, check = result["card"], result["check"]
+    if embed_into is not None:
+        from crossface.exporting.threshold_card import write_threshold_card
+
+        write_threshold_card(
+            model, card, embed_into, contract=embedder.contract, input_spec=embedder.input_spec
+        )
+    if json_out is not None:
+        show_json({"card": card.model_dump(mode="json"), "check": check}, json_out)
+    if str(json_out) != "-":
+        print(card_table(card, check))
+
+
+def _measure(
+    faces: EmbeddedFaces,
+    groups: Path | None,
+    by: str | None,
+    pairs: Path | None,
+    *,
+    seed: int | None,
+) -> dict[str, Any]:
+    """The card and, where half of the people were kept back, its check on them."""
+    from crossface.audit.groups import read_groups, read_impostor_pairs
+    from crossface.evaluation.card import make_card
+    from crossface.evaluation.card_check import check_card
+    from crossface.evaluation.halves import disjoint_halves
+
+    listed = None
+    if pairs is not None:
+        listed = [pair for part in read_impostor_pairs(pairs).values() for pair in part]
+    of_key = None
+    if groups is not None:
+        table = read_groups(groups)
+        of_key = table.of(by.split(",") if by else table.columns)
+    if seed is None:
+        card = make_card(faces, groups=of_key, impostor_pairs=listed)
+        return {"card": card, "check": None}
+    chosen, others = disjoint_halves(faces, seed)
+    card = make_card(chosen, groups=of_key, impostor_pairs=_inside(listed, chosen))
+    card = card.model_copy(
+        update={
+            "notes": (
+                *card.notes,
+                f"thresholds were chosen on one half of the people (seed {seed}); the other half "
+                "took no part",
+            )
+        }
+    )
+    return {
+        "card": card,
+        "check": check_card(card, others, impostor_pairs=_inside(listed, others)),
+    }
+
+
+def _inside(
+    pairs: list[tuple[str, str]] | None, faces: EmbeddedFaces
+) -> list[tuple[str, str]] | None:
+    """The pairs whose two pictures are both among the faces."""
+    keys = set(faces.keys)
+    return None if pairs is None else [(a, b) for a, b in pairs if a in keys and b in keys]
