@@ -110,13 +110,15 @@ def positions_of(ids: IdArray, known: IdArray) -> IdArray:
     Raises:
         GalleryError: naming the first that is not there.
     """
-    places = np.flatnonzero(np.isin(known, ids))
-    places = places[np.argsort(known[places], kind="stable")]
-    there = known[places]
-    found = np.isin(ids, there)
+    ascending = bool((np.diff(known) > 0).all())
+    order = np.arange(len(known)) if ascending else np.argsort(known, kind="stable")
+    places = np.searchsorted(known, ids, sorter=None if ascending else order)
+    found = np.zeros(len(ids), dtype=bool)
+    inside = places < len(known)
+    found[inside] = known[order[places[inside]]] == ids[inside]
     if not found.all():
         raise GalleryError(f"template {ids[~found][0]} is not in the index")
-    return places[np.searchsorted(there, ids)].astype(np.int64)
+    return order[places].astype(np.int64)
 
 
 def best(ids: IdArray, scores: FloatArray, k: int) -> tuple[IdArray, FloatArray]:
