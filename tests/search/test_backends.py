@@ -245,3 +245,21 @@ def test_people_are_ranked_as_the_definition_says(name, group, seed, top):
     assert [s.similarity for s in found] == pytest.approx([s for _, s in best], abs=tolerance)
     if name not in TOLERANCE:
         assert [s.person for s in found] == [p for p, _ in best]
+
+
+@every_backend
+def test_a_person_with_several_good_templates_is_found_behind_many_with_one_better(name):
+    """Their mean leads, but a hundred single templates stand before their maximum."""
+    query = vectors(1, dim=DIM)[0]
+    cosines, persons = [0.5, 0.5, 0.5], [1000, 1000, 1000]
+    for person in range(100):
+        cosines += [0.6, -0.5]
+        persons += [person, person]
+    rows = Rows((i, near(query, c, seed=i)) for i, c in enumerate(cosines, start=1))
+    index = PersonIndex(name, DIM, rows)
+    ids = np.array(list(rows), dtype=np.int64)
+    index.add(ids, np.array(persons), rows(ids))
+    found = index.nearest(query[None], 1, "mean-top-k")[0][0]
+    assert found.person == 1000
+    assert found.similarity == pytest.approx(0.5, abs=2e-3)
+    assert index.nearest(query[None], 1, "max")[0][0].person < 100

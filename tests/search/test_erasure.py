@@ -75,6 +75,25 @@ def test_removed_names_and_templates_are_in_no_file(tmp_path, key):
     assert held(path, secrets) == []
 
 
+def test_who_is_enrolled_and_removed_in_one_sitting_is_not_in_the_log_file(tmp_path):
+    """Closing would have deleted the log file: here it holds the enrolment until it is cut."""
+    path = tmp_path / "g.db"
+    with opened(path) as gallery:
+        gallery.enroll("other", vectors(2))
+        gallery.enroll(NAME, vectors(3, 77), consent="agreed", note=NOTE)
+        row = gallery._people.find(NAME)
+        secrets = [row.uid] + [
+            box
+            for (box,) in gallery._store.rows(
+                "SELECT vector FROM templates WHERE person = ?", (row.id,)
+            )
+        ]
+        assert "g.db-wal" in held(path, secrets)
+        assert gallery.remove(NAME).erased
+        assert held(path, secrets) == []
+        assert [p.name for p in gallery.list()] == ["other"]
+
+
 def test_replaced_templates_are_erased_too(tmp_path):
     path = tmp_path / "g.db"
     crowd(path, KEY)
@@ -143,6 +162,8 @@ def test_what_a_crash_left_to_erase_is_erased_at_the_next_opening(tmp_path, monk
     with opened(path) as gallery:
         gallery.enroll(NAME, vectors(1, 77))
     secrets = stored_secrets(path)
+    with opened(path) as gallery:
+        gallery.enroll(NAME, vectors(200, 78))  # whole pages, which deleting sets free
     crashed = opened(path)
     monkeypatch.setattr(erasure.Eraser, "_finish", lambda self, store: "crashed here")
     assert crashed.remove(NAME).pending == "crashed here"
@@ -151,6 +172,7 @@ def test_what_a_crash_left_to_erase_is_erased_at_the_next_opening(tmp_path, monk
     with opened(path) as gallery:
         assert gallery.doctor().findings == ()
         assert held(path, secrets) == []
+        assert gallery._store.rows("PRAGMA freelist_count") == [(0,)]  # rebuilt
     crashed.close()
     assert held(path, secrets) == []
 
@@ -173,6 +195,7 @@ def test_the_reader_finds_what_spans_two_of_its_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr("crossface.search.readers._CHUNK_BYTES", 8)
     (tmp_path / "f").write_bytes(b"0123456789abcdefghij")
     reader = FileReader(tmp_path / "f")
+    assert reader.holds([b"012"])
     assert reader.holds([b"6789ab"])
     assert reader.holds([b"xx", b"ij"])
     assert not reader.holds([b"89ba"])

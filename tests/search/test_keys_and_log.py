@@ -176,6 +176,15 @@ TAMPERING = {
 }
 
 
+PROBLEMS = {
+    "changed entry": "entry 5 was changed, moved or written with another key",
+    "cut out": "entry 3 is missing",
+    "person deleted behind its back": (
+        "the log ends with 2 persons and 4 templates, the record holds 0 and 0"
+    ),
+}
+
+
 @pytest.mark.parametrize("how", TAMPERING)
 @pytest.mark.parametrize("key", [KEY, None])
 def test_tampering_is_seen(tmp_path, how, key):
@@ -185,6 +194,7 @@ def test_tampering_is_seen(tmp_path, how, key):
     with opened(path, key=key) as gallery:
         check = gallery.verify_log()
     assert not check.valid
+    assert check.problem == PROBLEMS.get(how, check.problem)
     assert check.problem
 
 

@@ -17,6 +17,8 @@ TOP_K = 3
 """Templates that "mean-top-k" averages; a person with fewer is averaged over what there is."""
 
 _FIRST_LOOK = 64
+_FETCHED: dict[Group, int] = {"max": _FIRST_LOOK, "mean-top-k": 1024}
+"""Templates asked of the backend at once; a mean may hide far behind its person's maximum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,8 @@ class PersonIndex:
     def nearest(self, queries: FloatArray, top: int, group: Group) -> list[list[PersonScore]]:
         """The ``top`` most similar people of each of (Q, D) unit queries, best first.
 
-        With an exact backend the answer is exact: the look is widened until no person outside it
-        can enter. Others answer from one look.
+        The look is widened until no person outside it can enter, so with an exact backend the
+        answer is exact. Others look no further than what they were asked for first.
 
         Args:
             queries: (Q, D) float32 unit rows.
@@ -97,8 +99,7 @@ class PersonIndex:
         """
         if not len(self._ids):
             return [[] for _ in queries]
-        first = min(len(self._ids), max(_FIRST_LOOK, 4 * top))
-        hits = self.backend.search(queries, first)
+        hits = self.backend.search(queries, max(_FETCHED[group], 4 * top))
         return [
             self._answer(query, ids, scores, top, group)
             for query, ids, scores in zip(queries, hits.ids, hits.scores, strict=True)
@@ -107,17 +108,19 @@ class PersonIndex:
     def _answer(
         self, query: FloatArray, ids: IdArray, scores: FloatArray, top: int, group: Group
     ) -> list[PersonScore]:
+        look = max(_FIRST_LOOK, 4 * top)
         while True:
-            ranked = self._ranked(query, ids, scores, group)
-            everything = len(ids) == len(self._ids)
+            ranked = self._ranked(query, ids[:look], scores[:look], group)
+            enough = len(ranked) >= top
             # A person not seen yet has no template better than the last one seen.
-            settled = len(ranked) >= top and (
-                not self.backend.exact or ranked[top - 1].similarity >= float(scores[-1])
-            )
-            if everything or settled:
+            if enough and ranked[top - 1].similarity >= float(scores[:look][-1]):
                 return ranked[:top]
-            hits = self.backend.search(query[None], min(len(self._ids), 4 * len(ids)))
-            ids, scores = hits.ids[0], hits.scores[0]
+            if look >= len(ids):
+                if len(ids) == len(self._ids) or (enough and not self.backend.exact):
+                    return ranked[:top]
+                hits = self.backend.search(query[None], 4 * len(ids))
+                ids, scores = hits.ids[0], hits.scores[0]
+            look *= 4
 
     def _ranked(
         self, query: FloatArray, ids: IdArray, scores: FloatArray, group: Group
