@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crossface.search import erasure
 from crossface.search.door import Enrolling
@@ -191,25 +195,40 @@ def test_a_stale_copy_in_a_page_makes_the_file_be_rebuilt(tmp_path, monkeypatch)
         assert gallery.identify(vectors(1, 59)[0], threshold=0.9)
 
 
-def test_the_reader_finds_what_spans_two_of_its_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("crossface.search.readers._CHUNK_BYTES", 8)
-    (tmp_path / "f").write_bytes(b"0123456789abcdefghij")
-    reader = FileReader(tmp_path / "f")
-    assert reader.holds([b"012"])
-    assert reader.holds([b"6789ab"])
-    assert reader.holds([b"xx", b"ij"])
-    assert not reader.holds([b"89ba"])
-    assert not reader.holds([])
-    reader.release()
+@settings(derandomize=True, deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10**6), size=st.integers(16, 300))
+def test_the_reader_finds_a_piece_wherever_it_stands_and_no_other(seed, size):
+    rng = np.random.default_rng(seed)
+    body = rng.integers(0, 3, size, dtype=np.uint8).tobytes()  # few values: many near misses
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("crossface.search.readers._CHUNK_BYTES", 32)
+        path = Path(folder) / "f"
+        path.write_bytes(body)
+        reader = FileReader(path)
+        place = int(rng.integers(0, size - 15))
+        missing = rng.integers(0, 3, 16, dtype=np.uint8).tobytes()
+        assert reader.holds([body[place : place + 16]])
+        assert reader.holds([missing]) is (missing in body)
+        assert not reader.holds([body[place : place + 15] + b"x"])
+        assert not reader.holds([])
+        reader.release()
+
+
+def test_pieces_cover_a_secret_from_its_start_to_its_end():
+    secret = np.random.default_rng(0).bytes(2076)
+    for start in range(0, 2076 - 79, 7):
+        fragment = secret[start : start + 79]
+        assert any(piece in fragment for piece in erasure._pieces([secret]))
+    assert erasure._pieces([secret[:16]]) == {secret[:16]}
 
 
 def test_deleting_is_set_up_to_overwrite_and_to_sync(tmp_path):
     with opened(tmp_path / "g.db") as gallery:
-        settings = {
+        pragmas = {
             name: gallery._store.rows(f"PRAGMA {name}")[0][0]
             for name in ("secure_delete", "synchronous", "journal_mode", "foreign_keys")
         }
-        assert settings == {
+        assert pragmas == {
             "secure_delete": 1,
             "synchronous": 2,  # FULL
             "journal_mode": "wal",

@@ -16,10 +16,11 @@ import sqlite3
 from collections.abc import Iterable
 
 from crossface.core.errors import GalleryError
+from crossface.search.readers import PIECE_BYTES
 from crossface.search.store import Store
 
 _MARK = "erasure_pending"
-_PIECE = 24
+_STRIDE = 64
 _WAIT_MS = 500
 _BUSY_MS = 30_000
 
@@ -101,9 +102,9 @@ def _truncated(store: Store) -> bool:
 
 
 def _pieces(needles: Iterable[bytes]) -> set[bytes]:
-    """Start, middle and end of each: a stale copy may have lost its beginning."""
-    pieces: set[bytes] = set()
-    for needle in filter(None, needles):
-        middle = max(0, len(needle) // 2 - _PIECE // 2)
-        pieces |= {needle[:_PIECE], needle[middle : middle + _PIECE], needle[-_PIECE:]}
+    """Pieces from all over each: a stale copy may have lost its beginning or its end."""
+    pieces = set()
+    for needle in needles:
+        last = len(needle) - PIECE_BYTES
+        pieces |= {needle[at : at + PIECE_BYTES] for at in (*range(0, last, _STRIDE), last)}
     return pieces
