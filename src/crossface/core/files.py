@@ -15,11 +15,11 @@ JsonValue = Any
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, private: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it replaces ``path``, on error it goes.
 
     The bytes and the directory entry are flushed to disk before this returns, so a crash leaves
-    either the old file or the new one.
+    either the old file or the new one. A ``private`` file can be read by its owner alone.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o600 if private else 0o666 & ~_umask())
         temporary.replace(target)
         _flush(target.parent)
     finally:

@@ -1,0 +1,84 @@
+"""The index of one open gallery, kept in step with the record whoever writes to it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crossface.core.contract import EmbeddingContract
+from crossface.core.errors import GalleryError
+from crossface.search.changes import Added
+from crossface.search.index import PersonIndex
+from crossface.search.people import IdArray, People
+from crossface.search.store import Store
+
+_LOAD_ROWS = 4096
+
+
+class SyncedIndex:
+    """Built at the first search from the templates that probes of one model may be compared with.
+
+    Args:
+        store: the gallery file.
+        people: its tables.
+        contract: the model that makes the probes.
+        backend: a name of ``BACKENDS``.
+    """
+
+    def __init__(
+        self, store: Store, people: People, contract: EmbeddingContract, backend: str
+    ) -> None:
+        self._store = store
+        self._people = people
+        self._contract = contract
+        self._backend = backend
+        self._index: PersonIndex | None = None
+        self._version = -1
+
+    def current(self) -> PersonIndex:
+        """The index of what the record holds now; call it inside a snapshot.
+
+        Raises:
+            GalleryError: if a template does not decrypt.
+        """
+        version = self._store.version()
+        if self._index is None:
+            index = PersonIndex(self._backend, self._contract.dim, self._people.vectors)
+            self._load(index, *self._table())
+            self._index = index
+        elif version != self._version:
+            ids, persons = self._table()
+            self._index.remove(np.setdiff1d(self._index.ids, ids, assume_unique=True))
+            new = ~np.isin(ids, self._index.ids)
+            self._load(self._index, ids[new], persons[new])
+        self._version = version
+        return self._index
+
+    def if_whole(self) -> PersonIndex | None:
+        """The index, or None where a template does not decrypt."""
+        try:
+            return self.current()
+        except GalleryError:
+            return None
+
+    def enrolled(self, added: Added) -> None:
+        """Add a person's committed templates."""
+        if self._index is not None:
+            ids = np.array(added.ids, dtype=np.int64)
+            self._index.add(ids, np.full(len(ids), added.row.id), added.vectors)
+
+    def removed(self, ids: IdArray) -> None:
+        """Take removed templates out."""
+        if self._index is not None:
+            self._index.remove(ids)
+
+    def forget(self) -> None:
+        """Build it anew at the next search."""
+        self._index = None
+
+    def _table(self) -> tuple[IdArray, IdArray]:
+        return self._people.table_of(self._store.searchable_by(self._contract))
+
+    def _load(self, index: PersonIndex, ids: IdArray, persons: IdArray) -> None:
+        for start in range(0, len(ids), _LOAD_ROWS):
+            part = slice(start, start + _LOAD_ROWS)
+            index.add(ids[part], persons[part], self._people.vectors(ids[part]))
