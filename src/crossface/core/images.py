@@ -125,9 +125,22 @@ def _to_rgb(image: Image, label: str) -> UInt8Image:
     from PIL import ImageOps
 
     try:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            return _from_16_bit(upright)
+        if upright.mode in {"I", "F"}:
+            raise ImageError(
+                f"{label}: expected 8 or 16 bits a channel, got 32 (mode {upright.mode})"
+            )
+        return np.asarray(upright.convert("RGB"), dtype=np.uint8)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(f"{label}: broken or truncated image: {error}") from None
+
+
+def _from_16_bit(image: Image) -> UInt8Image:
+    """Grey of 16 bits to its upper 8; Pillow's own conversion would cut everything above 255."""
+    grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _what_is(data: bytes) -> str:
