@@ -81,6 +81,4 @@ def find_by_name(name: str) -> KnownWeights | None:
 def announce_licence(row: KnownWeights) -> None:
     """Warn that weights may not be used commercially; silent for all others."""
     if row.non_commercial:
-        _log.warning(
-            "%s: NON-COMMERCIAL weights: %s; %s", row.name, row.licence, row.caveat
-        )
+        _log.warning("%s: NON-COMMERCIAL weights: %s; %s", row.name, row.licence, row.caveat)

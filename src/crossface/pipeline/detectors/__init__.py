@@ -50,9 +50,7 @@ def open_detector(
             another than was said.
     """
     named = None if kind is None else DETECTORS.resolve(kind)
-    session = Session(
-        path, threads=threads or available_cores(), runtime=runtime, device=device
-    )
+    session = Session(path, threads=threads or available_cores(), runtime=runtime, device=device)
     known = find_by_sha256(sha256_file(path))
     if known is not None:
         announce_licence(known)

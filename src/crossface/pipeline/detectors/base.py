@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -106,8 +106,7 @@ class OnnxDetector(ABC):
         if not self._outputs_fit(session):
             widths = [port.shape[-1:] for port in session.outputs]
             raise WeightsError(
-                f"{session.name}: its {len(widths)} outputs are not those of "
-                f"{type(self).__name__}"
+                f"{session.name}: its {len(widths)} outputs are not those of {type(self).__name__}"
             )
 
     @classmethod
@@ -183,7 +182,8 @@ def letterbox(
     new_h, new_w = max(1, round(height * scale)), max(1, round(width * scale))
     if (new_h, new_w) != (height, width):
         method = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
-        image = cv2.resize(image, (new_w, new_h), interpolation=method)
+        scaled: Any = cv2.resize(image, (new_w, new_h), interpolation=method)
+        image = scaled
     step = STRIDES[-1]
     out_h, out_w = fixed_hw or (-(-new_h // step) * step, -(-new_w // step) * step)
     if (out_h, out_w) != (new_h, new_w):

@@ -16,8 +16,7 @@ from crossface.core.log import get_logger
 from crossface.core.protocols import Embedder
 from crossface.core.types import FloatArray, UInt8Batch
 from crossface.core.weights import announce_licence, find_by_sha256
-from crossface.pipeline.runtimes.sessions import Runtime, Session
-from crossface.pipeline.runtimes.sessions import available_cores as available_cores
+from crossface.pipeline.runtimes.sessions import Runtime, Session, available_cores
 
 INPUT_SPEC_KEY = "crossface.input_spec"
 CONTRACT_KEY = "crossface.contract"

@@ -128,9 +128,7 @@ def _open_onnxruntime(path: Path, threads: int, device: str, *, optimise: bool) 
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     providers = _providers(device)
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=providers
-        )
+        session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers)
     except _session_errors() as error:
         raise WeightsError(
             f"{path.name}: expected an ONNX model, it is another kind of file, truncated or "
@@ -179,14 +177,13 @@ def _openvino_runner(path: Path, threads: int, device: str) -> Callable[[FloatAr
             f"device {device!r} was asked for; this openvino has only "
             f"{', '.join(name.lower() for name in present)}"
         )
-    options = {"INFERENCE_NUM_THREADS": threads} if device == "cpu" else {}
-    options["INFERENCE_PRECISION_HINT"] = "f32"  # its own choice may be bfloat16
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}  # its own may be bfloat16
+    if device == "cpu":
+        options["INFERENCE_NUM_THREADS"] = threads
     try:
         compiled = core.compile_model(core.read_model(str(path)), device.upper(), options)
     except RuntimeError as error:
-        raise WeightsError(
-            f"{path.name}: openvino cannot use it: {_first_line(error)}"
-        ) from None
+        raise WeightsError(f"{path.name}: openvino cannot use it: {_first_line(error)}") from None
 
     def run(values: FloatArray) -> list[Any]:
         result = compiled.create_infer_request().infer([values])
