@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +94,7 @@ class Face:
     bbox: Box
     kps_px: FloatArray
     det_score: float
-    embedding: FloatArray | None = None
+    embedding: FloatArray | None = field(default=None, repr=False)
     raw_norm: float | None = None
     quality: float | None = None
     pose: Pose | None = None

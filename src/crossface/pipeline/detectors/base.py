@@ -70,19 +70,20 @@ class DetectorOptions:
     """What a user may change.
 
     Attributes:
-        min_score: least score of a face, in [0, 1].
-        max_overlap: intersection over union above which the worse of two boxes is dropped.
+        min_score: least score of a face, in [0, 1]; the kind's own by default.
+        max_overlap: intersection over union above which the worse of two boxes is dropped; the
+            kind's own by default.
         max_side_px: larger pictures are scaled down to it; smaller ones are never enlarged.
         max_faces: the best so many; all by default.
     """
 
-    min_score: float = 0.5
-    max_overlap: float = 0.4
+    min_score: float | None = None
+    max_overlap: float | None = None
     max_side_px: int = 640
     max_faces: int | None = None
 
     def __post_init__(self) -> None:
-        rates_fit = 0 < self.min_score < 1 and 0 < self.max_overlap < 1
+        rates_fit = all(r is None or 0 < r < 1 for r in (self.min_score, self.max_overlap))
         if not rates_fit or self.max_side_px < STRIDES[-1] or (self.max_faces or 1) < 1:
             raise ValueError(
                 "min_score and max_overlap lie between 0 and 1, max_side_px is at least "
@@ -96,11 +97,14 @@ class OnnxDetector(ABC):
     channel_order: ClassVar[Literal["rgb", "bgr"]]
     mean: ClassVar[tuple[float, float, float]]
     std: ClassVar[float]
-    defaults: ClassVar[DetectorOptions] = DetectorOptions()
+    own_min_score: ClassVar[float] = 0.5
+    own_max_overlap: ClassVar[float] = 0.4
 
     def __init__(self, session: Session, options: DetectorOptions | None = None) -> None:
         self.name = session.name
-        self.options = options or self.defaults
+        self.options = options or DetectorOptions()
+        self.min_score = self.options.min_score or self.own_min_score
+        self.max_overlap = self.options.max_overlap or self.own_max_overlap
         self._session = session
         self._fixed_hw = _fixed_size(session)
         if not self._outputs_fit(session):
@@ -141,9 +145,9 @@ class OnnxDetector(ABC):
         outputs = float_outputs(self._session, self._tensor(boxed))
         size_hw = (boxed.shape[0], boxed.shape[1])
         candidates = self.decode(outputs, size_hw)
-        candidates = candidates.take(candidates.scores >= self.options.min_score)
+        candidates = candidates.take(candidates.scores >= self.min_score)
         found = _to_picture(candidates, scale_xy, (image.shape[0], image.shape[1]))
-        kept = suppress(found, self.options.max_overlap)
+        kept = suppress(found, self.max_overlap)
         return kept.take(np.arange(len(kept))[: self.options.max_faces])
 
     def _tensor(self, image: UInt8Image) -> FloatArray:

@@ -30,7 +30,8 @@ class YuNet(OnnxDetector):
     channel_order = "bgr"
     mean = (0.0, 0.0, 0.0)
     std = 1.0
-    defaults = DetectorOptions(min_score=0.6, max_overlap=0.3)
+    own_min_score = 0.6
+    own_max_overlap = 0.3
 
     def __init__(self, session: Session, options: DetectorOptions | None = None) -> None:
         super().__init__(session, options)

@@ -69,7 +69,8 @@ class Session:
         self.name = file.name
         self.threads = threads
         own = runtime == "onnxruntime"
-        session = _open_onnxruntime(file, threads, device if own else "cpu", optimise=own)
+        # onnxruntime describes the graph in either case: its shape inference decides what a file is
+        session = _open_onnxruntime(file, threads, device if own else "cpu")
         self.inputs = tuple(_port(entry) for entry in session.get_inputs())
         if len(self.inputs) != 1:
             raise WeightsError(
@@ -116,7 +117,7 @@ def float_outputs(session: Session, values: FloatArray) -> list[FloatArray]:
     return [output.astype(np.float32, copy=False) for output in outputs]
 
 
-def _open_onnxruntime(path: Path, threads: int, device: str, *, optimise: bool) -> Any:  # noqa: ANN401
+def _open_onnxruntime(path: Path, threads: int, device: str) -> Any:  # noqa: ANN401
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -124,8 +125,6 @@ def _open_onnxruntime(path: Path, threads: int, device: str, *, optimise: bool) 
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # it keeps a plan for every picture size it has ever seen
     options.log_severity_level = 3  # its warnings on unused initialisers are not the user's
-    if not optimise:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     providers = _providers(device)
     try:
         session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=providers)
