@@ -83,7 +83,7 @@ class Flow(Generic[Item, Part, Done, Result]):
         self._ahead = 2 * workers + 2 * batch
 
     def run(self, items: Iterable[Item]) -> Iterator[Result]:
-        """Results in the order of the items; an exception of a stage is raised at its item."""
+        """Results in the order of the items; an exception of a stage or of the items ends them."""
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="crossface")
         try:
             yield from self._results(enumerate(items), pool)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 
-def command(  # noqa: PLR0917  # a command's options
+def command(
     context: typer.Context,
     what: Annotated[
         str,

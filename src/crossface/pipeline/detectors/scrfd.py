@@ -39,7 +39,7 @@ class Scrfd(OnnxDetector):
             score, distance, offset = flat[level :: len(STRIDES)]
             cells = (size_hw[0] // stride) * (size_hw[1] // stride)
             anchors, rest = divmod(len(score), cells)
-            if rest or anchors < 1 or not len(score) == len(distance) == len(offset):
+            if rest or anchors not in {1, 2} or not len(score) == len(distance) == len(offset):
                 raise self._broken(
                     f"expected rows for {cells} cells at stride {stride}, "
                     f"got {len(score)}, {len(distance)} and {len(offset)}"
