@@ -64,8 +64,8 @@ class QualityParts:
     """What a quality score is made of, see ``pipeline.quality``; the scores lie in [0, 1].
 
     ``learned`` is None where no quality network was given. ``eye_distance_px`` is measured in the
-    picture; ``mean``, ``contrast`` and ``clipped`` describe the grey values of the crop (mean and
-    standard deviation on the 0-255 scale, share of pixels that are black or white).
+    picture; ``mean``, ``contrast`` and ``clipped`` describe the grey values of the crop: mean on
+    the 0-255 scale, standard deviation over mean, share of pixels that are black or white.
     """
 
     size: float

@@ -9,7 +9,8 @@ in [0, 1]:
   the variance of its grey values, so that contrast does not count as sharpness.
 - pose: cos(yaw) * cos(pitch), 0 beyond 90 degrees: the share of the frontal area that is seen.
 - light: the smallest of three ramps: mean grey, contrast, and 1 - share of clipped pixels. The
-  ramp of the mean reaches 1 well inside both ends, so that skin tone does not move it.
+  ramp of the mean reaches 1 well inside both ends and contrast is relative to the mean, so that
+  skin tone does not move it.
 - learned: LightQNet's score over what it gives to a good face, at most 1.
 
 The length of the raw embedding is kept in ``Face.raw_norm`` and is no part of the score: its scale
@@ -39,7 +40,7 @@ GOOD_LIGHTQNET = 0.59
 
 _FACE = np.s_[28:108, 18:94]  # of the 112x112 crop: brows to chin, without the background
 _MEAN_RAMP = (10.0, 40.0, 225.0, 250.0)
-_CONTRAST_RAMP = (4.0, 20.0)
+_CONTRAST_RAMP = (0.04, 0.15)
 _LIGHTQNET_SIDE_PX = 96
 _LIGHTQNET_POINTS = np.array([[0.3419, 0.4616], [0.6565, 0.4598], [0.5012, 0.8240]])
 
@@ -103,7 +104,8 @@ class QualityMeter:
         eyes = float(np.hypot(*(landmarks_px[1].astype(np.float64) - landmarks_px[0])))
         grey = to_grey(crop)[_FACE]
         laplacian = laplacian_variance(grey)
-        mean, contrast = float(grey.mean()), float(grey.std())
+        mean = float(grey.mean())
+        contrast = float(grey.std()) / max(mean, 1.0)
         clipped = float(((grey <= 2) | (grey >= 253)).mean())
         frontal = np.cos(np.radians([pose.yaw_deg, pose.pitch_deg])).clip(0)
         return QualityParts(
