@@ -57,7 +57,7 @@ class _NoWarnings:
         with self._lock:
             self._inside -= 1
             if self._inside == 0 and self._outer is not None:
-                self._outer.__exit__(*exc)
+                self._outer.__exit__(None, None, None)
                 self._outer = None
 
 
