@@ -81,6 +81,10 @@ def loop_scrfd(out):
 LOOPS = {"retinaface": loop_retinaface, "scrfd": loop_scrfd, "yunet": loop_yunet}
 
 
+def test_every_detector_of_the_table_has_a_loop():
+    assert sorted(LOOPS) == DETECTORS.names() == KINDS
+
+
 def clip(box, height, width):
     return (max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height))
 

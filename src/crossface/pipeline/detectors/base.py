@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -220,11 +221,14 @@ def suppress(found: Detections, max_overlap: float) -> Detections:
     return found.take(alive)
 
 
+@lru_cache(maxsize=64)  # bounded: pictures have many sizes
 def cell_corners(size_hw: tuple[int, int], stride: int, anchors: int = 1) -> FloatArray:
     """(rows * columns * anchors, 2) float32: x, y of each cell's corner, row by row."""
     rows, columns = size_hw[0] // stride, size_hw[1] // stride
     y, x = np.mgrid[:rows, :columns].astype(np.float32) * np.float32(stride)
-    return np.repeat(np.stack([x, y], axis=-1).reshape(-1, 2), anchors, axis=0)
+    corners: FloatArray = np.repeat(np.stack([x, y], axis=-1).reshape(-1, 2), anchors, axis=0)
+    corners.setflags(write=False)
+    return corners
 
 
 def grow(values: FloatArray) -> FloatArray:

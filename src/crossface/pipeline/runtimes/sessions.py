@@ -124,6 +124,8 @@ def _open_onnxruntime(path: Path, threads: int, device: str) -> Any:  # noqa: AN
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # it keeps a plan for every picture size it has ever seen
+    # idle threads that spin take the cores from the next network of the same pipeline
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # its warnings on unused initialisers are not the user's
     providers = _providers(device)
     try:
