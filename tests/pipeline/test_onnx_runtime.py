@@ -133,8 +133,8 @@ def test_a_known_hash_gives_the_table_s_spec_name_and_licence(tmp_path, monkeypa
 
 
 def test_the_table_holds_the_four_embedders_and_the_retail_template():
-    names = {row.name for row in known_weights()}
-    assert names == {"edgeface_xs", "edgeface_xxs", "w600k_mbf", "reidentification_retail_0095"}
+    names = {row.name for row in known_weights() if row.task == "embedding"}
+    assert names >= {"edgeface_xs", "edgeface_xxs", "w600k_mbf", "reidentification_retail_0095"}
     retail = next(row for row in known_weights() if row.name.startswith("reid"))
     fractions = [
         (0.3156, 0.4616),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,37 @@ class ImageLimits:
 
 
 DEFAULT_LIMITS = ImageLimits()
+
+
+class _NoWarnings:
+    """Silence shared by all threads that decode: the first turns it on, the last off.
+
+    ``warnings.catch_warnings`` alone exchanges the filters of the whole process, so that two
+    threads that overlap leave them changed for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._outer: warnings.catch_warnings[None] | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._outer = warnings.catch_warnings()
+                self._outer.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._outer is not None:
+                self._outer.__exit__(None, None, None)
+                self._outer = None
+
+
+_NO_WARNINGS = _NoWarnings()
 
 
 def decode_image(
@@ -98,17 +130,16 @@ def _from_bytes(data: bytes, label: str, limits: ImageLimits) -> UInt8Image:
     if len(data) > limits.max_bytes:
         raise ImageError(f"{label}: expected at most {limits.max_bytes} bytes, got {len(data)}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own size warning; our limit decides
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > limits.max_pixels:
-                    raise ImageError(
-                        f"{label}: expected at most {limits.max_pixels} pixels, "
-                        f"the header says {width} x {height}"
-                    )
-                image.load()
-                return _to_rgb(image, label)
+        # Pillow warns of size, of odd tags and the like; here our limits and errors decide
+        with _NO_WARNINGS, Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > limits.max_pixels:
+                raise ImageError(
+                    f"{label}: expected at most {limits.max_pixels} pixels, "
+                    f"the header says {width} x {height}"
+                )
+            image.load()
+            return _to_rgb(image, label)
     except UnidentifiedImageError:
         raise ImageError(
             f"{label}: expected an image ({', '.join(FORMATS)}), got {_what_is(data)}"
@@ -125,9 +156,22 @@ def _to_rgb(image: Image, label: str) -> UInt8Image:
     from PIL import ImageOps
 
     try:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            return _from_16_bit(upright)
+        if upright.mode in {"I", "F"}:
+            raise ImageError(
+                f"{label}: expected 8 or 16 bits a channel, got 32 (mode {upright.mode})"
+            )
+        return np.asarray(upright.convert("RGB"), dtype=np.uint8)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(f"{label}: broken or truncated image: {error}") from None
+
+
+def _from_16_bit(image: Image) -> UInt8Image:
+    """Grey of 16 bits to its upper 8; Pillow's own conversion would cut everything above 255."""
+    grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _what_is(data: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -51,23 +51,6 @@ class Pose:
     roll_deg: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Face:
-    """One face in one image.
-
-    ``kps_px`` is (5, 2) float32: viewer's left eye, right eye, nose tip, left and right mouth
-    corner. ``embedding`` is (D,) float32 of unit length, or None where no recogniser ran.
-    """
-
-    bbox: Box
-    kps_px: FloatArray
-    det_score: float
-    embedding: FloatArray | None = None
-    raw_norm: float | None = None
-    quality: float | None = None
-    pose: Pose | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A picture or face that could not be used, with its reason; a value, not an exception."""
@@ -77,16 +60,78 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityParts:
+    """What a quality score is made of, see ``pipeline.quality``; the scores lie in [0, 1].
+
+    ``learned`` is None where no quality network was given. ``eye_distance_px`` is measured in the
+    picture; ``mean``, ``contrast`` and ``clipped`` describe the grey values of the crop: mean on
+    the 0-255 scale, standard deviation over mean, share of pixels that are black or white.
+    """
+
+    size: float
+    sharpness: float
+    pose: float
+    light: float
+    learned: float | None
+    eye_distance_px: float
+    laplacian: float
+    mean: float
+    contrast: float
+    clipped: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face in one image.
+
+    ``kps_px`` is (5, 2) float32: viewer's left eye, right eye, nose tip, left and right mouth
+    corner. ``embedding`` is (D,) float32 of unit length, or None where no recogniser ran or where
+    it failed: ``failure`` then says why. ``raw_norm`` is the embedding's length before it was made
+    a unit vector. ``quality`` lies in [0, 1]. ``liveness`` is the share in [0, 1] that the
+    liveness networks give to a live face, None where they did not run.
+    """
+
+    bbox: Box
+    kps_px: FloatArray
+    det_score: float
+    embedding: FloatArray | None = field(default=None, repr=False)
+    raw_norm: float | None = None
+    quality: float | None = None
+    pose: Pose | None = None
+    quality_parts: QualityParts | None = None
+    liveness: float | None = None
+    failure: Failure | None = None
+
+    @property
+    def kps(self) -> FloatArray:
+        """``kps_px`` by its usual name."""
+        return self.kps_px
+
+    @property
+    def normed_embedding(self) -> FloatArray | None:
+        """``embedding``, which is always of unit length here; kept for those who know the name."""
+        return self.embedding
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """Answer to "are these the same person?".
 
     ``same`` is None where no calibrated threshold exists: the answer is then ``uncalibrated``.
+    ``fmr`` is the false match rate that the threshold stands for, None where none was measured.
+    ``notes`` say what a reader must know: that the largest of several faces was taken, say.
     """
 
     similarity: float
     threshold: float | None
     fmr: float | None
     same: bool | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def uncalibrated(self) -> bool:
+        """Whether no threshold could be found and so no verdict is given."""
+        return self.same is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +16,8 @@ from crossface.core.geometry import normalise, retarget_crops
 from crossface.core.log import get_logger
 from crossface.core.protocols import Embedder
 from crossface.core.types import FloatArray, UInt8Batch
-from crossface.core.weights import find_by_sha256
+from crossface.core.weights import announce_licence, find_by_sha256
+from crossface.pipeline.runtimes.sessions import Runtime, Session, available_cores
 
 INPUT_SPEC_KEY = "crossface.input_spec"
 CONTRACT_KEY = "crossface.contract"
@@ -41,6 +41,8 @@ class OnnxEmbedder:
         input_spec: how crops must be aligned and normalised, if the file does not say.
         threads: of one inference; the cores this process may use by default.
         batch_size: rows run at once; a graph with a fixed batch uses its own.
+        runtime: "onnxruntime" or "openvino".
+        device: "cpu", "cuda", "cuda:1"; used or refused, see ``runtimes.sessions``.
 
     Attributes:
         contract: who this is and which space it embeds into.
@@ -61,20 +63,23 @@ class OnnxEmbedder:
         input_spec: InputSpec | None = None,
         threads: int | None = None,
         batch_size: int = 64,
+        runtime: Runtime = "onnxruntime",
+        device: str = "cpu",
     ) -> None:
         if batch_size < 1 or (threads is not None and threads < 1):
             raise ValueError(f"batch_size and threads must be >= 1, got {batch_size}, {threads}")
         self._name = Path(path).name
         self.threads = threads or available_cores()
-        self._session = _open_session(Path(path), self.threads)
+        self._session = Session(path, threads=self.threads, runtime=runtime, device=device)
         graph = _read_graph(self._session, self._name)
         digest = sha256_file(path)
         known = find_by_sha256(digest)
-        metadata = dict(self._session.get_modelmeta().custom_metadata_map)
-        self._input_name = graph.input_name
+        metadata = self._session.metadata
         self._fixed_batch = graph.batch
         self._batch_size = graph.batch or batch_size
         self.licence = None if known is None else f"{known.licence} ({known.caveat})"
+        if known is not None:
+            announce_licence(known)
         self.input_spec_source: SpecSource
         if input_spec is not None:
             self._input_spec, self.input_spec_source = input_spec, "argument"
@@ -82,7 +87,7 @@ class OnnxEmbedder:
             text = metadata[INPUT_SPEC_KEY]
             self._input_spec = parse_model(InputSpec, text, source=self._name)
             self.input_spec_source = "metadata"
-        elif known is not None:
+        elif known is not None and known.input_spec is not None:
             self._input_spec, self.input_spec_source = known.input_spec, "table"
         else:
             self._input_spec, self.input_spec_source = _assume_spec(graph, self._name), "assumed"
@@ -140,10 +145,7 @@ class OnnxEmbedder:
         if self._fixed_batch and rows < self._fixed_batch:
             missing = self._fixed_batch - rows
             values = np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
-        try:
-            (output,) = self._session.run(None, {self._input_name: values})
-        except _session_errors() as error:
-            raise WeightsError(f"{self._name}: cannot be run: {_first_line(error)}") from None
+        (output,) = self._session.run(values)
         if not isinstance(output, np.ndarray) or output.dtype.kind != "f":
             raise WeightsError(f"{self._name}: expected a float output, got another kind")
         flat = output.reshape(len(output), -1) if output.ndim >= 2 else output
@@ -209,18 +211,10 @@ def crops_for(embedder: Embedder, crops112: UInt8Batch) -> FloatArray:
     return embedder.embed(retarget_crops(crops112, embedder.input_spec))
 
 
-def available_cores() -> int:
-    """Cores this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(len(os.sched_getaffinity(0)), 1)
-    return os.cpu_count() or 1
-
-
 @dataclass(frozen=True, slots=True)
 class _Graph:
     """What the graph's only input says; None where an axis is dynamic."""
 
-    input_name: str
     shape: tuple[int | None, ...]
 
     @property
@@ -236,40 +230,20 @@ class _Graph:
         return "(" + ", ".join("N" if d is None else str(d) for d in self.shape) + ")"
 
 
-def _open_session(path: Path, threads: int) -> Any:  # noqa: ANN401  # onnxruntime has no types
-    import onnxruntime
-
-    if not path.is_file():
-        raise WeightsError(f"{path.name}: expected an ONNX file, there is no such file")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # its warnings on unused initialisers are not the user's
-    try:
-        return onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
-        )
-    except _session_errors() as error:
-        raise WeightsError(
-            f"{path.name}: expected an ONNX model, it is another kind of file, truncated or "
-            f"broken ({type(error).__name__})"
-        ) from None
-
-
-def _read_graph(session: Any, name: str) -> _Graph:  # noqa: ANN401
-    inputs, outputs = session.get_inputs(), session.get_outputs()
+def _read_graph(session: Session, name: str) -> _Graph:
+    inputs, outputs = session.inputs, session.outputs
     if len(inputs) != 1 or len(outputs) != 1:
         raise WeightsError(
             f"{name}: expected an embedder with one input and one output, "
             f"got {len(inputs)} and {len(outputs)}"
         )
     (entry,) = inputs
-    shape = tuple(d if isinstance(d, int) and d > 0 else None for d in entry.shape)
-    if entry.type != "tensor(float)" or len(shape) != 4:
+    graph = _Graph(entry.shape)
+    if entry.kind != "tensor(float)" or len(entry.shape) != 4:
         raise WeightsError(
-            f"{name}: expected a float32 image batch as input, got {entry.type} {entry.shape}"
+            f"{name}: expected a float32 image batch as input, got {entry.kind} {graph.text}"
         )
-    return _Graph(entry.name, shape)
+    return graph
 
 
 def _assume_spec(graph: _Graph, name: str) -> InputSpec:
@@ -296,16 +270,3 @@ def _check_size(spec: InputSpec, graph: _Graph, name: str) -> None:
             f"{name}: its input spec says {height}x{width} {spec.layout}, "
             f"the graph's input is {graph.text}"
         )
-
-
-def _session_errors() -> tuple[type[Exception], ...]:
-    """Everything onnxruntime raises; its classes share no base of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    kinds = [k for k in vars(state).values() if isinstance(k, type) and issubclass(k, Exception)]
-    return (RuntimeError, ValueError, *kinds)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n", 1)[0]
-    return text if len(text) <= 200 else text[:197] + "..."
