@@ -11,6 +11,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "FaceAnalysis": "crossface.pipeline.analysis",
+    "Gallery": "crossface.search.gallery",
     "compare": "crossface.api",
     "compat": "crossface.api",
     "create_model": "crossface.nets",
@@ -21,6 +23,7 @@ _PUBLIC = {
     "list_protocols": "crossface.api",
     "load_model": "crossface.api",
     "train": "crossface.api",
+    "verify": "crossface.pipeline.verify",
 }
 
 __all__ = sorted([*_PUBLIC, "__version__"])  # noqa: PLE0605

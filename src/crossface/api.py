@@ -146,17 +146,13 @@ def evaluate(
     Raises:
         UnknownName: no such protocol. UsageError: no pair list. DataError: what does not fit.
     """
-    from crossface.evaluation.protocols import PROTOCOLS
+    from crossface.evaluation.run import open_protocol_data, run_protocol
 
-    run = PROTOCOLS.resolve(protocol)
-    source = _open(data)
-    chosen = _pair_list(source, pairs) if protocol == "pairs" else None
-    faces = embed(
-        model, source, flip=flip, input_spec=input_spec, threads=threads, progress=progress
-    )
-    report: Report
-    report = run(faces) if chosen is None else run(faces, chosen[0], list_name=chosen[1])
-    return report
+    opened = open_protocol_data(protocol, data, pairs)
+    embedder = model
+    if isinstance(model, str | Path):
+        embedder = load_model(model, input_spec=input_spec, threads=threads)
+    return run_protocol(embedder, protocol, opened, flip=flip, progress=progress)  # type: ignore[arg-type]
 
 
 def compare(
@@ -179,10 +175,13 @@ def compare(
     Raises:
         UnknownName: no such protocol. UsageError: no pair list. DataError: what does not fit.
     """
+    from crossface.core.errors import UsageError
     from crossface.evaluation.compare import compare_all_pairs, compare_pairs
     from crossface.evaluation.protocols import PROTOCOLS
 
     PROTOCOLS.resolve(protocol)
+    if protocol not in {"pairs", "all-pairs"}:
+        raise UsageError(f"compare knows the protocols pairs and all-pairs, not {protocol}")
     source = _open(data)
     chosen = _pair_list(source, pairs) if protocol == "pairs" else None
     first, second = (

@@ -61,7 +61,7 @@ def carded(files, **changes):
     """An embedder that carries a card."""
     model = OnnxEmbedder(files["model"], threads=1)
     values = {"contract_id": model.contract.contract_id, "operating_points": POINTS, **changes}
-    model.threshold_card = types.SimpleNamespace(**values)
+    model._threshold_card = types.SimpleNamespace(**values)
     return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crossface.core.card import Interval, OperatingPoint, ThresholdCard
+from crossface.core.card import Interval, SearchPoint, ThresholdCard
 from crossface.core.contract import EmbeddingContract
 from crossface.core.vectors import unit
 from crossface.search.compat import CompatRecord
@@ -36,11 +36,12 @@ def opened(path, contract=None, key=KEY, **options):
     return Gallery.open(path, contract=contract or model(), key=key, **options)
 
 
-def point(threshold, target=0.01):
-    return OperatingPoint(
-        fmr_target=target,
+def point(threshold, target=0.01, size=10):
+    return SearchPoint(
+        gallery_size=size,
+        fpir_target=target,
         threshold=threshold,
-        fmr=Interval(value=target),
+        fpir=Interval(value=target),
         fnmr=Interval(value=0.1),
     )
 
@@ -49,12 +50,19 @@ def card(contract, **rows):
     """A card whose rows are ``at_10=0.3``: gallery size and threshold at FPIR 0.01."""
     return ThresholdCard(
         contract_id=contract.contract_id,
+        model_id=contract.model_id,
         protocol="open-set",
+        data="people",
         data_digest="d",
         date="2026-11-23",
+        flip=False,
+        n_images=100,
+        n_impostor=1000,
+        n_genuine=100,
         operating_points=(),
         fpir_by_gallery_size={
-            int(name.removeprefix("at_")): (point(bar),) for name, bar in rows.items()
+            int(name.removeprefix("at_")): (point(bar, size=int(name.removeprefix("at_"))),)
+            for name, bar in rows.items()
         },
     )
 

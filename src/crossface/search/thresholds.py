@@ -36,9 +36,9 @@ def decide(card: ThresholdCard, *, persons: int, fpir: float) -> Decision | None
         return None
     row = card.fpir_by_gallery_size[sizes[0]]
     for point in row:
-        if math.isclose(point.fmr_target, fpir, rel_tol=1e-6):
+        if math.isclose(point.fpir_target, fpir, rel_tol=1e-6):
             return Decision(point.threshold, fpir)
-    known = ", ".join(f"{point.fmr_target:g}" for point in row)
+    known = ", ".join(f"{point.fpir_target:g}" for point in row)
     raise UsageError(
         f"the threshold card has no operating point at FPIR {fpir:g} for galleries of "
         f"{sizes[0]} people; it has {known}"

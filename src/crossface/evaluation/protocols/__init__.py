@@ -8,7 +8,14 @@ PROTOCOLS = Registry(
     "protocol",
     {
         "all-pairs": "crossface.evaluation.protocols.all_pairs:evaluate_all_pairs",
+        "identify": "crossface.evaluation.protocols.identification:evaluate_identification",
+        "ijb-1n": "crossface.evaluation.protocols.ijb_1n:evaluate_ijb_1n",
+        "ijbb-11": "crossface.evaluation.protocols.ijb:evaluate_ijbb_11",
+        "ijbc-11": "crossface.evaluation.protocols.ijb:evaluate_ijbc_11",
         "pairs": "crossface.evaluation.protocols.pairs:evaluate_pairs",
+        "rfw": "crossface.evaluation.protocols.rfw:evaluate_rfw",
+        "robustness": "crossface.evaluation.robustness:evaluate_robustness",
+        "ytf": "crossface.evaluation.protocols.ytf:evaluate_ytf",
     },
     "crossface.protocols",
 )
