@@ -178,12 +178,13 @@ def compare(
     from crossface.core.errors import UsageError
     from crossface.evaluation.compare import compare_all_pairs, compare_pairs
     from crossface.evaluation.protocols import PROTOCOLS
+    from crossface.evaluation.run import pair_list_of
 
     PROTOCOLS.resolve(protocol)
     if protocol not in {"pairs", "all-pairs"}:
         raise UsageError(f"compare knows the protocols pairs and all-pairs, not {protocol}")
     source = _open(data)
-    chosen = _pair_list(source, pairs) if protocol == "pairs" else None
+    chosen = pair_list_of(source, pairs) if protocol == "pairs" else None
     first, second = (
         embed(model, source, flip=flip, input_spec=input_spec, threads=threads, progress=progress)
         for model in (a, b)
@@ -212,6 +213,7 @@ def compat(
         ContractMismatch: vectors of other dimensions. DataError: what does not fit.
     """
     from crossface.evaluation.compatibility import evaluate_compatibility
+    from crossface.evaluation.run import pair_list_of
 
     source = _open(data)
     first, second = (
@@ -220,7 +222,7 @@ def compat(
     )
     if pairs is None:
         return evaluate_compatibility(first, second)
-    chosen, name = _pair_list(source, pairs)
+    chosen, name = pair_list_of(source, pairs)
     return evaluate_compatibility(first, second, pairs=chosen, list_name=name)
 
 
@@ -289,21 +291,6 @@ def _open(data: PathLike | FaceSource, labels: Literal["auto", "none"] = "auto")
     from crossface.data import open_faces
 
     return open_faces(data, labels=labels) if isinstance(data, str | Path) else data
-
-
-def _pair_list(source: FaceSource, pairs: PathLike | None) -> tuple[Any, str]:
-    from crossface.core.errors import UsageError
-    from crossface.data.formats.pair_list import read_pairs
-
-    if pairs is not None:
-        return read_pairs(pairs), Path(pairs).name
-    own = getattr(source, "pairs", None)
-    if own is None:
-        raise UsageError(
-            f"{source.name}: protocol 'pairs' needs a list: --pairs pairs.txt, or a CSV with "
-            "fold,a,b,same"
-        )
-    return own, source.name
 
 
 def _sample_crops(data: PathLike | FaceSource | None) -> UInt8Batch:

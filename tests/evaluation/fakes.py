@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 
 from crossface.core.contract import EmbeddingContract, InputSpec
 from crossface.core.errors import ImageError
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row of a pair list."""
+
+    fold: int
+    a: str
+    b: str
+    same: bool
+
+
+@dataclass(frozen=True)
+class PairList:
+    """What the protocols ask of a pair list, and no more."""
+
+    pairs: tuple[Pair, ...]
 
 
 class NoiseFaces:

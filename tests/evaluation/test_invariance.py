@@ -1,11 +1,11 @@
 """Batch size, threads, and the order of pairs and folds change no figure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
-from fakes import MeanEmbedder, NoiseFaces, flat
+from fakes import MeanEmbedder, NoiseFaces, Pair, PairList, flat
 from onnx import TensorProto, helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
@@ -17,19 +17,6 @@ from crossface.pipeline.runtimes.onnx_runtime import OnnxEmbedder
 
 SOURCE = NoiseFaces((4,) * 24, noise=1200.0)  # so noisy that every rate is between its ends
 TARGETS = (0.3, 0.1)
-
-
-@dataclass(frozen=True)
-class Pair:
-    fold: int
-    a: str
-    b: str
-    same: bool
-
-
-@dataclass(frozen=True)
-class PairList:
-    pairs: tuple[Pair, ...]
 
 
 def rows():

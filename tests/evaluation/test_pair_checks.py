@@ -1,9 +1,9 @@
 """Defects of a pair list are said."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
-from fakes import MeanEmbedder, NoiseFaces
+from fakes import MeanEmbedder, NoiseFaces, Pair, PairList
 
 from crossface.evaluation.embed import embed_faces
 from crossface.evaluation.pair_checks import pair_warnings
@@ -11,19 +11,6 @@ from crossface.evaluation.protocols.pairs import evaluate_pairs
 from crossface.evaluation.report import report_table
 
 SOURCE = NoiseFaces((2,) * 12)
-
-
-@dataclass(frozen=True)
-class Pair:
-    fold: int
-    a: str
-    b: str
-    same: bool
-
-
-@dataclass(frozen=True)
-class PairList:
-    pairs: tuple[Pair, ...]
 
 
 def clean():

@@ -1,11 +1,11 @@
 """Protocols, comparisons and tables on noise faces."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import ConstantEmbedder, MeanEmbedder, NoiseFaces, RandomEmbedder
+from fakes import ConstantEmbedder, MeanEmbedder, NoiseFaces, Pair, PairList, RandomEmbedder
 
 from crossface.core.errors import DataError, UnknownName
 from crossface.evaluation import scores
@@ -25,19 +25,6 @@ from crossface.evaluation.report import (
 PEOPLE = 40
 SOURCE = NoiseFaces((3,) * PEOPLE)
 FIXED = ("model", "contract_id", "protocol", "n_pairs", "n_identities", "fta", "auc", "eer")
-
-
-@dataclass(frozen=True)
-class Pair:
-    fold: int
-    a: str
-    b: str
-    same: bool
-
-
-@dataclass(frozen=True)
-class PairList:
-    pairs: tuple[Pair, ...]
 
 
 def pair_list(folds=4):

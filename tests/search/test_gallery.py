@@ -78,10 +78,12 @@ def test_the_threshold_is_that_of_the_next_larger_measured_gallery(tmp_path):
     with opened(path, card=card(model(), at_1=0.2)) as gallery:
         assert gallery.identify(rows[0]).unknown is None  # two people, measured for one
     with (
-        opened(path, card=card(model(), at_10=0.3), fpir=0.5) as gallery,
-        pytest.raises(UsageError, match=r"no operating point at FPIR 0\.5.*it has 0\.01"),
+        opened(path, card=card(model(), at_10=0.3), fpir=0.001) as gallery,
+        pytest.raises(UsageError, match=r"no FPIR of 0\.001 or less for .* 2 people; it has 0\.01"),
     ):
         gallery.identify(rows[0])
+    with opened(path, card=card(model(), at_10=0.3), fpir=0.5) as gallery:
+        assert gallery.identify(rows[0]).threshold == 0.3  # promises more than is asked
     with pytest.raises(ContractMismatch, match="give the card of this model"):
         opened(path, card=card(model("other"), at_1=0.2))
 

@@ -33,3 +33,12 @@ HtmlOut = Annotated[
 NoPictures = Annotated[
     bool, typer.Option("--no-pictures", help="No pictures in the HTML, for what is passed on.")
 ]
+Model = Annotated[str, typer.Argument(help="ONNX file, safetensors model or run folder.")]
+ModelA = Annotated[str, typer.Argument(metavar="A", help="ONNX file, safetensors or run.")]
+ModelB = Annotated[str, typer.Argument(metavar="B", help="ONNX file, safetensors or run.")]
+Crops = Annotated[str, typer.Option(help="Aligned crops: zip, directory, .bin, .rec, drawn:...")]
+NoFlip = Annotated[bool, typer.Option("--no-flip", help="Do not add the mirror image.")]
+Groups = Annotated[
+    Path | None, typer.Option(help="CSV: a column of picture keys, others are attributes.")
+]
+GroupColumns = Annotated[str | None, typer.Option(help="Group columns, with commas [all].")]

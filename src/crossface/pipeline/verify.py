@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from crossface.core.card import OperatingPoint, ThresholdCard
+from crossface.core.card import OperatingPoint, ThresholdCard, operating_point
 from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import NoFaceFound, WeightsError
 from crossface.core.protocols import Embedder
@@ -120,7 +120,7 @@ def _row(
         return None, "the model's threshold card was measured with another model or input"
     if bool(getattr(card, "flip", flip)) != flip:
         return None, "the threshold card was measured with another use of the mirror image"
-    rows = [row for row in card.operating_points if row.fmr_target <= fmr * (1 + 1e-9)]
-    if not rows:
+    row = operating_point(card, fmr=fmr)
+    if not isinstance(row, OperatingPoint):
         return None, f"the threshold card supports no FMR of {fmr:g} or less"
-    return min(rows, key=lambda row: row.threshold), ""
+    return row, ""

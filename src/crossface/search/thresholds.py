@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from crossface.core.card import ThresholdCard
+from crossface.core.card import ThresholdCard, operating_point
 from crossface.core.errors import ContractMismatch, UsageError
 
 
@@ -20,8 +19,7 @@ class Decision:
 def decide(card: ThresholdCard, *, persons: int, fpir: float) -> Decision | None:
     """The threshold for a gallery of ``persons`` people, or None where the card is silent.
 
-    The row taken is that of the smallest measured gallery at least as large: more people give
-    more chances of a false hit, so its threshold errs on the safe side.
+    The row is chosen by ``core.card.operating_point``: the lowest threshold that promises as much.
 
     Args:
         card: the model's threshold card.
@@ -29,19 +27,18 @@ def decide(card: ThresholdCard, *, persons: int, fpir: float) -> Decision | None
         fpir: the false positive identification rate to stand for.
 
     Raises:
-        UsageError: if the card has a row for this size but none at this rate.
+        UsageError: if the card has rows for this size but none that promises this rate.
     """
-    sizes = [size for size in sorted(card.fpir_by_gallery_size) if size >= persons]
+    sizes = [size for size in card.fpir_by_gallery_size if size >= persons]
     if not sizes:
         return None
-    row = card.fpir_by_gallery_size[sizes[0]]
-    for point in row:
-        if math.isclose(point.fpir_target, fpir, rel_tol=1e-6):
-            return Decision(point.threshold, fpir)
-    known = ", ".join(f"{point.fpir_target:g}" for point in row)
+    point = operating_point(card, gallery_size=max(persons, 1), fpir=fpir)
+    if point is not None:
+        return Decision(point.threshold, fpir)
+    known = sorted({row.fpir_target for size in sizes for row in card.fpir_by_gallery_size[size]})
     raise UsageError(
-        f"the threshold card has no operating point at FPIR {fpir:g} for galleries of "
-        f"{sizes[0]} people; it has {known}"
+        f"the threshold card promises no FPIR of {fpir:g} or less for galleries of {persons} "
+        f"people; it has {', '.join(f'{rate:g}' for rate in known)}"
     )
 
 

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossface.app.options import InputSpecOption, JsonOut, Threads
+from crossface.app.options import (
+    Crops,
+    GroupColumns,
+    Groups,
+    InputSpecOption,
+    JsonOut,
+    Model,
+    NoFlip,
+    Threads,
+)
 
 if TYPE_CHECKING:
     from crossface.core.card import ThresholdCard
@@ -17,12 +26,10 @@ if TYPE_CHECKING:
 
 def command(  # noqa: PLR0913, PLR0917  # a command's options
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="ONNX file, safetensors model or run folder.")],
-    data: Annotated[str, typer.Option(help="Aligned crops: zip, directory, .bin, .rec, drawn:...")],
-    groups: Annotated[
-        Path | None, typer.Option(help="CSV: a column of picture keys, others are attributes.")
-    ] = None,
-    by: Annotated[str | None, typer.Option(help="Group columns, with commas [all].")] = None,
+    model: Model,
+    data: Crops,
+    groups: Groups = None,
+    by: GroupColumns = None,
     pairs: Annotated[
         Path | None,
         typer.Option(help="CSV of impostor pairs (a,b), other columns name the group."),
@@ -40,9 +47,7 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     drawn: Annotated[
         bool, typer.Option("--drawn", help="Also change one attribute of drawn people.")
     ] = False,
-    no_flip: Annotated[
-        bool, typer.Option("--no-flip", help="Do not add the mirror image.")
-    ] = False,
+    no_flip: NoFlip = False,
     input_spec: InputSpecOption = None,
     threads: Threads = None,
     json_out: JsonOut = None,

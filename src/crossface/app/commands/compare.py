@@ -7,21 +7,28 @@ from typing import Annotated
 
 import typer
 
-from crossface.app.options import HtmlOut, InputSpecOption, JsonOut, Threads
+from crossface.app.options import (
+    Crops,
+    HtmlOut,
+    InputSpecOption,
+    JsonOut,
+    ModelA,
+    ModelB,
+    NoFlip,
+    Threads,
+)
 
 
 def command(  # noqa: PLR0917  # a command's options
     context: typer.Context,
-    model_a: Annotated[str, typer.Argument(metavar="A", help="ONNX file, safetensors or run.")],
-    model_b: Annotated[str, typer.Argument(metavar="B", help="ONNX file, safetensors or run.")],
-    data: Annotated[str, typer.Option(help="Aligned crops: zip, directory, .bin, .rec, drawn:...")],
+    model_a: ModelA,
+    model_b: ModelB,
+    data: Crops,
     protocol: Annotated[str, typer.Option(help="pairs or all-pairs.")] = "all-pairs",
     pairs: Annotated[
         Path | None, typer.Option(help="LFW pairs.txt or CSV with fold,a,b,same.")
     ] = None,
-    no_flip: Annotated[
-        bool, typer.Option("--no-flip", help="Do not add the mirror image.")
-    ] = False,
+    no_flip: NoFlip = False,
     html: HtmlOut = None,
     input_spec: InputSpecOption = None,
     threads: Threads = None,

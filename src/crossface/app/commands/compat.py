@@ -7,20 +7,18 @@ from typing import Annotated
 
 import typer
 
-from crossface.app.options import InputSpecOption, JsonOut, Threads
+from crossface.app.options import Crops, InputSpecOption, JsonOut, ModelA, ModelB, NoFlip, Threads
 
 
 def command(  # noqa: PLR0917  # a command's options
     context: typer.Context,
-    model_a: Annotated[str, typer.Argument(metavar="A", help="ONNX file, safetensors or run.")],
-    model_b: Annotated[str, typer.Argument(metavar="B", help="ONNX file, safetensors or run.")],
-    data: Annotated[str, typer.Option(help="Aligned crops: zip, directory, .bin, .rec, drawn:...")],
+    model_a: ModelA,
+    model_b: ModelB,
+    data: Crops,
     pairs: Annotated[
         Path | None, typer.Option(help="Pair list [every pair of the labelled set].")
     ] = None,
-    no_flip: Annotated[
-        bool, typer.Option("--no-flip", help="Do not add the mirror image.")
-    ] = False,
+    no_flip: NoFlip = False,
     input_spec: InputSpecOption = None,
     threads: Threads = None,
     json_out: JsonOut = None,

@@ -7,12 +7,20 @@ from typing import Annotated
 
 import typer
 
-from crossface.app.options import HtmlOut, InputSpecOption, JsonOut, NoPictures, Threads
+from crossface.app.options import (
+    HtmlOut,
+    InputSpecOption,
+    JsonOut,
+    Model,
+    NoFlip,
+    NoPictures,
+    Threads,
+)
 
 
 def command(  # noqa: PLR0913, PLR0917  # a command's options
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="ONNX file, safetensors model or run folder.")],
+    model: Model,
     protocol: Annotated[str, typer.Argument(help="pairs, all-pairs, ... (crossface protocols).")],
     data: Annotated[
         str,
@@ -27,9 +35,7 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         bool,
         typer.Option("--aligned", help="The pictures are aligned 112x112 crops (the default)."),
     ] = False,
-    no_flip: Annotated[
-        bool, typer.Option("--no-flip", help="Do not add the mirror image.")
-    ] = False,
+    no_flip: NoFlip = False,
     ladder: Annotated[
         list[str] | None,
         typer.Option(help="For robustness: resolution, blur, jpeg, noise, light, ...; repeat."),

@@ -110,8 +110,8 @@ def evaluate_identification(
         "n_mated_identities": len(np.unique(searches.mated_identity)),
         "n_non_mated_searches": len(searches.best),
         "n_non_mated_identities": len(np.unique(searches.non_mated_identity)),
-        "rank": {str(rank): _rank(searches, rank) for rank in ranks},
-        "fnir_at_fpir": {target_name(t): _fnir(searches, t) for t in fpir_targets},
+        "rank": {str(rank): rank_figure(searches, rank) for rank in ranks},
+        "fnir_at_fpir": {target_name(t): fnir_figure(searches, t) for t in fpir_targets},
     }
     tail = report_tail(faces, time.perf_counter() - start)
     return report | tail | {"interval": "95 %, bootstrap of the identities searched for"}
@@ -166,14 +166,16 @@ def _turn(keys: tuple[str, ...], identity: Int64Array) -> Int64Array:
     return turn
 
 
-def _rank(searches: SearchScores, rank: int) -> dict[str, Any]:
+def rank_figure(searches: SearchScores, rank: int) -> dict[str, Any]:
+    """Rank-k with its interval, or the reason why there is none."""
     if rank >= searches.n_enrolled:
         reason = f"only {searches.n_enrolled} people are enrolled"
         return interval_dict(Interval(value=None, reason=reason))
     return interval_dict(rank_interval(searches, rank))
 
 
-def _fnir(searches: SearchScores, target: float) -> dict[str, Any]:
+def fnir_figure(searches: SearchScores, target: float) -> dict[str, Any]:
+    """FNIR at an FPIR with interval and threshold, or the reason why there is none."""
     expected = target * len(searches.best)
     reason = too_few_false_positives(target, len(searches.best))
     if reason is not None:

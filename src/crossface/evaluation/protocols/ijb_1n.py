@@ -8,26 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from crossface.core.card import Interval
 from crossface.core.errors import DataError
 from crossface.data.formats.ijb import IjbFaces, Subjects
 from crossface.evaluation.embed import EmbeddedFaces
 from crossface.evaluation.identification import (
     SearchScores,
     fnir_at_false_candidates,
-    fpir_at,
     search_gallery,
-    threshold_at_fpir,
 )
-from crossface.evaluation.identification_bootstrap import (
-    fnir_interval,
-    rank_interval,
-    too_few_false_positives,
+from crossface.evaluation.protocols.identification import (
+    FPIR_TARGETS,
+    RANKS,
+    fnir_figure,
+    rank_figure,
 )
 from crossface.evaluation.protocols.ijb import ijb_templates, template_facts, template_rows
 from crossface.evaluation.report import (
     Report,
-    interval_dict,
     report_head,
     report_tail,
     target_name,
@@ -35,9 +32,6 @@ from crossface.evaluation.report import (
 from crossface.evaluation.templates import PooledTemplates, pool_templates
 
 Int64Array = npt.NDArray[np.int64]
-
-FPIR_TARGETS = (1e-1, 1e-2, 1e-3)
-RANKS = (1, 5, 10)
 
 
 def evaluate_ijb_1n(
@@ -114,31 +108,9 @@ def _figures(searches: SearchScores, fpir_targets: tuple[float, ...]) -> dict[st
         "n_enrolled": searches.n_enrolled,
         "n_mated_searches": len(searches.mate),
         "n_non_mated_searches": len(searches.best),
-        "rank": {str(rank): _rank(searches, rank) for rank in RANKS},
-        "fnir_at_fpir": {target_name(t): _fnir(searches, t) for t in fpir_targets},
+        "rank": {str(rank): rank_figure(searches, rank) for rank in RANKS},
+        "fnir_at_fpir": {target_name(t): fnir_figure(searches, t) for t in fpir_targets},
         "fnir_at_false_candidates": {
             target_name(t): fnir_at_false_candidates(searches, t) for t in fpir_targets
         },
     }
-
-
-def _rank(searches: SearchScores, rank: int) -> dict[str, Any]:
-    if rank >= searches.n_enrolled:
-        reason = f"only {searches.n_enrolled} people are enrolled"
-        return interval_dict(Interval(value=None, reason=reason))
-    return interval_dict(rank_interval(searches, rank))
-
-
-def _fnir(searches: SearchScores, target: float) -> dict[str, Any]:
-    expected = target * len(searches.best)
-    reason = too_few_false_positives(target, len(searches.best))
-    if reason is not None:
-        body = interval_dict(Interval(value=None, reason=reason), threshold=None)
-        return body | {"n_false_positives_expected": expected}
-    threshold = threshold_at_fpir(searches, target)
-    return interval_dict(
-        fnir_interval(searches, target),
-        threshold=threshold,
-        n_false_positives_expected=expected,
-        fpir=fpir_at(searches, threshold),
-    )
