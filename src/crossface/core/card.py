@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crossface.core.errors import WeightsError
@@ -134,6 +136,18 @@ def parse_card(text: str, *, source: str) -> ThresholdCard:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the document"
         raise WeightsError(f"{source}: bad ThresholdCard: {where}: {first['msg']}") from None
+
+
+@overload
+def operating_point(
+    card: ThresholdCard | None, *, fmr: float | None = None
+) -> OperatingPoint | None: ...
+
+
+@overload
+def operating_point(
+    card: ThresholdCard | None, *, gallery_size: int, fpir: float | None = None
+) -> SearchPoint | None: ...
 
 
 def operating_point(

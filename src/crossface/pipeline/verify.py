@@ -121,6 +121,6 @@ def _row(
     if bool(getattr(card, "flip", flip)) != flip:
         return None, "the threshold card was measured with another use of the mirror image"
     row = operating_point(card, fmr=fmr)
-    if not isinstance(row, OperatingPoint):
+    if row is None:
         return None, f"the threshold card supports no FMR of {fmr:g} or less"
     return row, ""
