@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from crossface.core.errors import GalleryError
 from crossface.search.backends import BACKENDS
-from crossface.search.backends.codes import CodesBackend, _codes, _query_codes, _Scratch
+from crossface.search.backends.code_scan import numpy_scan, scan
+from crossface.search.backends.codes import CodesBackend, QueryCode, _codes
 from crossface.search.index import TOP_K, PersonIndex
 from search.galleries import near, vectors
 
@@ -185,15 +186,58 @@ def test_any_order_of_adding_and_removing_ends_in_the_same_answers(name, seed):
     )
 
 
-def test_code_distance_is_the_weighted_count_of_the_docstring():
-    rows = vectors(50, dim=100)  # not a whole number of words
-    query = vectors(1, seed=1, dim=100)[0]
-    weights = np.where(np.abs(query) > 0.98 * np.sqrt(np.mean(query**2)), 3, 1)
-    expected = ((rows > 0) != (query > 0)) @ weights
-    codes = _codes(rows)
-    assert codes.shape == (2, 50)
-    found = _Scratch(2).distances(codes, *_query_codes(query))
-    assert found.tolist() == expected.tolist()
+def weighted_distances(rows, query):
+    """The docstring's sum, dimension by dimension."""
+    step = 0.586 * np.sqrt(np.mean(query**2))
+    weights = 1 + 2 * np.minimum(np.abs(query) // step, 3)
+    return ((rows > 0) != (query > 0)) @ weights
+
+
+@pytest.mark.parametrize("dim", [100, 128, 512, 700])  # whole words and fours of words, or not
+@pytest.mark.parametrize("measure", [numpy_scan, scan()])
+def test_code_distance_is_the_weighted_count_of_the_docstring(dim, measure):
+    rows = vectors(50, dim=dim)
+    query = vectors(1, seed=1, dim=dim)[0]
+    codes = _codes(rows > 0)
+    assert codes.shape == (-(-dim // 64), 50)
+    found = np.full(50, 9, dtype=np.uint16)
+    measure(codes, QueryCode.of(query).planes, found)
+    assert found.tolist() == weighted_distances(rows, query).tolist()
+
+
+def test_the_bound_of_a_code_holds_for_all_but_one_in_a_thousand_and_is_not_idle():
+    rng = np.random.default_rng(0)
+    query = vectors(1, dim=512)[0]
+    code = QueryCode.of(query)
+    noise = vectors(4000, seed=1, dim=512)
+    noise -= (noise @ query)[:, None] * query
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    for cosine in (0.0, 0.2, 0.4, 0.6, 0.9):
+        rows = cosine * query + np.sqrt(1 - cosine**2) * noise
+        distance = weighted_distances(rows, query)
+        assert np.mean(distance > code.farthest(cosine)) <= 1e-3
+    strangers = vectors(4000, seed=int(rng.integers(2, 99)), dim=512)
+    assert np.mean(weighted_distances(strangers, query) <= code.farthest(0.6)) < 1e-3
+
+
+def test_a_probe_that_resembles_nobody_is_read_further_than_one_with_a_match():
+    rows = vectors(30_000, dim=512)
+    read = []
+
+    def reader(ids):
+        read.append(len(ids))
+        return rows[ids]
+
+    backend = CodesBackend(512, reader)
+    backend.add(np.arange(30_000), rows)
+    strangers = vectors(40, seed=7, dim=512)
+    found = backend.search(strangers, 1).ids[:, 0]
+    assert np.mean(found == np.argmax(strangers @ rows.T, axis=1)) == 1
+    assert sum(read) > 40 * 1500
+    read.clear()
+    matches = np.stack([near(rows[i], 0.6, seed=1000 + i) for i in range(40)])
+    assert backend.search(matches, 1).ids[:, 0].tolist() == list(range(40))
+    assert sum(read) < 40 * 1100
 
 
 def test_codes_take_one_bit_a_dimension_and_less_than_a_hundred_bytes_at_512():
@@ -213,8 +257,7 @@ def test_codes_of_many_blocks_find_the_nearest_codes():
     backend.remove(rng.permutation(40_000)[:5000])
     kept = backend._ids
     query = vectors(1, seed=9, dim=DIM)[0]
-    weights = np.where(np.abs(query) > 0.98 * np.sqrt(np.mean(query**2)), 3, 1)
-    distance = ((rows[kept] > 0) != (query > 0)) @ weights
+    distance = weighted_distances(rows[kept], query)
     found = backend.nearest_codes(query, 50)
     assert sorted(distance[found]) == sorted(distance)[:50]
 
