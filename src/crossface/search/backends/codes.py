@@ -42,6 +42,7 @@ _STEP = 0.586  # of the root mean square
 _LEVELS = (1, 3, 5, 7)
 _FIRST_READ = 1000
 _READ_PER_ROOT = 12  # candidates at most, times the root of the gallery's size
+_SPARE = 64  # codes more than expected in the first block
 _DEVIATIONS = 3.3  # of the estimate; one-sided, one in two thousand
 
 
@@ -135,24 +136,36 @@ class CodesBackend:
         return self._nearest(QueryCode.of(query), count)[0]
 
     def _nearest(self, code: QueryCode, count: int) -> tuple[IdArray, npt.NDArray[np.uint16]]:
-        count, measure = min(count, len(self._ids)), scan()
-        out = np.empty(_BLOCK, dtype=np.uint16)
-        bar = np.iinfo(np.uint16).max
-        places: list[IdArray] = []
-        found: list[npt.NDArray[np.uint16]] = []
-        held = 0
+        count = min(count, len(self._ids))
+        place, distance = self._within(code, self._first_bar(code, count))
+        if len(place) < count:  # the first block lies nearer than the others
+            place, distance = self._within(code, np.iinfo(np.uint16).max)
+        if len(place) > count:
+            nearest = np.argpartition(distance, count - 1)[:count]
+            place, distance = place[nearest], distance[nearest]
+        return place, distance
+
+    def _first_bar(self, code: QueryCode, count: int) -> int:
+        """A distance that about twice as many codes as are wanted lie within."""
+        size = min(_BLOCK, len(self._ids))
+        rank = 2 * count * size // max(len(self._ids), 1) + _SPARE
+        if rank >= size:
+            return int(np.iinfo(np.uint16).max)
+        distances = np.empty(size, dtype=np.uint16)
+        scan()(self._blocks[0], code.planes, distances)
+        return int(np.partition(distances, rank)[rank])
+
+    def _within(self, code: QueryCode, bar: int) -> tuple[IdArray, npt.NDArray[np.uint16]]:
+        """Places and distances of the codes at most ``bar`` away."""
+        measure, out = scan(), np.empty(_BLOCK, dtype=np.uint16)
+        places, found = [np.empty(0, dtype=np.int64)], [out[:0]]
         for number, block in enumerate(self._blocks):
             distances = out[: block.shape[1]]
             measure(block, code.planes, distances)
             near = np.flatnonzero(distances <= bar)
             places.append(near + number * _BLOCK)
             found.append(distances[near])
-            held += len(near)
-            if held > 2 * count:
-                place, distance, bar = _keep(places, found, count)
-                places, found, held = [place], [distance], len(place)
-        place, distance, _ = _keep(places, found, count)
-        return place, distance
+        return np.concatenate(places), np.concatenate(found)
 
     def _append(self, codes: Words, at: int | None = None) -> None:
         size = len(self._ids) if at is None else at
@@ -210,17 +223,6 @@ class QueryCode:
         total = float((self.share * weight).sum())
         reach = mean - _DEVIATIONS * math.sqrt(max(variance, 0.0))
         return math.ceil((total - reach) / 2)
-
-
-def _keep(
-    places: list[IdArray], found: list[npt.NDArray[np.uint16]], count: int
-) -> tuple[IdArray, npt.NDArray[np.uint16], int]:
-    """The ``count`` nearest so far, and the largest distance among them."""
-    place, distance = np.concatenate(places), np.concatenate(found)
-    if len(place) > count:
-        nearest = np.argpartition(distance, count - 1)[:count]
-        place, distance = place[nearest], distance[nearest]
-    return place, distance, int(distance.max())
 
 
 def _codes(positive: npt.NDArray[np.bool_]) -> Words:
