@@ -109,7 +109,7 @@ def exported(folder: Path) -> Path:
     """The cell's student as ONNX, which embeds faster; parity is checked when it is written."""
     path = folder / "student.onnx"
     if not path.exists():
-        export(folder, path, atol=1e-3)  # of raw numbers; an embedding is tens long
+        export(folder, path)
     return path
 
 

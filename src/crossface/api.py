@@ -264,7 +264,7 @@ def export(
         model: a safetensors model or a run folder.
         out: the ONNX file; it appears only if parity holds.
         data: crops to compare on; drawn faces by default.
-        atol: largest allowed difference of a number of an embedding.
+        atol: largest allowed difference of a number of an embedding, in lengths of the embedding.
 
     Raises:
         ParityError: if the export differs; nothing is left behind.

@@ -45,13 +45,25 @@ def test_parity_of_a_model_with_itself_is_perfect():
 def test_parity_finds_the_largest_difference_at_each_batch_size():
     report = measure_parity(Means(), Means(wrong=0.25, only_at_batch=1), CROPS)
     assert report.max_abs_difference == {1: pytest.approx(0.25), 16: 0}
-    assert report.batch_difference == pytest.approx(0.25)
     assert report.min_cosine == pytest.approx(1)
-    with pytest.raises(ParityError, match=r"0\.25 at batch 1, 0 at batch 16"):
+    length = np.linalg.norm(Means().embed(CROPS), axis=1)
+    places = range(len(CROPS))  # at batch 1 every crop is the first of its batch
+    expected = max(0.25 / length[i] for i in places)
+    assert report.max_relative_difference == {1: pytest.approx(expected), 16: 0}
+    assert report.batch_difference == pytest.approx(expected)
+    with pytest.raises(ParityError, match=rf"{expected:.2g} at batch 1, 0 at batch 16"):
         report.raise_if_different(0.1)
 
 
-def test_parity_of_very_short_embeddings_is_judged_at_unit_length():
+def test_parity_does_not_depend_on_how_long_a_network_makes_its_embeddings():
+    for scale in (1e-3, 1.0, 1e3):
+        report = measure_parity(Means(scale=scale), Means(wrong=2e-4, scale=scale), CROPS)
+        report.raise_if_different(2e-4)
+        with pytest.raises(ParityError, match="of an embedding's length"):
+            report.raise_if_different(1e-4)
+
+
+def test_parity_of_very_short_embeddings_is_judged_by_their_length():
     """An untrained network's embeddings can be shorter than the bound itself."""
     report = measure_parity(Means(scale=1e-6), Means(wrong=0.5, scale=1e-6), CROPS)
     assert max(report.max_abs_difference.values()) < 1e-6

@@ -100,7 +100,7 @@ def export_onnx(
         out_path: the ONNX file; an old one is replaced only if the new one is kept.
         samples: (N, H, W, 3) uint8 RGB crops to compare on, N >= 16.
         opset: version of the ONNX operators.
-        atol: largest allowed difference of a number of an embedding, raw and at unit length.
+        atol: largest allowed difference of a number of an embedding, in lengths of the embedding.
 
     Raises:
         MissingExtra: if torch, onnx or onnxscript is not installed.

@@ -22,15 +22,18 @@ class ParityReport:
     Attributes:
         crops: how many pictures were compared.
         max_abs_difference: largest difference of one number of a raw embedding, by batch size.
-        max_abs_difference_unit: the same at unit length, over all batch sizes; a bound that
-            means something however long or short the raw embeddings are.
+        max_relative_difference: the same over the length of the original's embedding, so that a
+            bound means one thing however long or short a network's embeddings are.
+        max_abs_difference_unit: the same with both at unit length, over all batch sizes.
         max_abs_reference: largest number of the original's raw embeddings, for scale.
         min_cosine: smallest cosine between the two embeddings of one picture.
-        batch_difference: largest difference of the export with itself between the batch sizes.
+        batch_difference: largest difference of the export with itself between the batch sizes,
+            over the length of the original's embedding.
     """
 
     crops: int
     max_abs_difference: dict[int, float]
+    max_relative_difference: dict[int, float]
     max_abs_difference_unit: float
     max_abs_reference: float
     min_cosine: float
@@ -38,13 +41,15 @@ class ParityReport:
 
     @property
     def worst(self) -> float:
-        """The largest difference of any kind."""
+        """The largest difference of any kind, in lengths of an embedding."""
         return max(
-            *self.max_abs_difference.values(), self.max_abs_difference_unit, self.batch_difference
+            *self.max_relative_difference.values(),
+            self.max_abs_difference_unit,
+            self.batch_difference,
         )
 
     def raise_if_different(self, atol: float = 1e-4, *, name: str = "the export") -> None:
-        """Refuse a difference above ``atol``, absolute, of raw or of unit embeddings.
+        """Refuse a difference above ``atol``, in lengths of an embedding.
 
         Raises:
             ParityError: with the figures.
@@ -52,19 +57,21 @@ class ParityReport:
         if self.worst <= atol:
             return
         by_batch = ", ".join(
-            f"{value:.2g} at batch {size}" for size, value in self.max_abs_difference.items()
+            f"{value:.2g} at batch {size}" for size, value in self.max_relative_difference.items()
         )
         raise ParityError(
-            f"{name} differs from the original by more than {atol:g} on {self.crops} crops: "
-            f"{by_batch}, {self.max_abs_difference_unit:.2g} at unit length, "
+            f"{name} differs from the original by more than {atol:g} of an embedding's length on "
+            f"{self.crops} crops: {by_batch}, {self.max_abs_difference_unit:.2g} at unit length, "
             f"{self.batch_difference:.2g} between batch sizes, "
             f"smallest cosine {self.min_cosine:.6f}"
         )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for a report."""
-        sizes = {str(size): value for size, value in self.max_abs_difference.items()}
-        return {**asdict(self), "max_abs_difference": sizes}
+        values = asdict(self)
+        for name in ("max_abs_difference", "max_relative_difference"):
+            values[name] = {str(size): value for size, value in values[name].items()}
+        return values
 
 
 def measure_parity(reference: Embedder, candidate: Embedder, crops: UInt8Batch) -> ParityReport:
@@ -89,15 +96,21 @@ def measure_parity(reference: Embedder, candidate: Embedder, crops: UInt8Batch) 
             raise ParityError(
                 f"the export gives embeddings {values.shape}, the original {expected.shape}"
             )
+    length = np.linalg.norm(expected, axis=1, keepdims=True)
     directions = unit(expected)
     turned = {size: unit(values) for size, values in found.items()}
     return ParityReport(
         crops=len(crops),
         max_abs_difference={size: _gap(values, expected) for size, values in found.items()},
+        max_relative_difference={
+            size: _gap(values / length, expected / length) for size, values in found.items()
+        },
         max_abs_difference_unit=max(_gap(values, directions) for values in turned.values()),
         max_abs_reference=float(np.abs(expected).max()),
         min_cosine=_min_cosine(expected, found[largest]),
-        batch_difference=max(_gap(values, found[largest]) for values in found.values()),
+        batch_difference=max(
+            _gap(values / length, found[largest] / length) for values in found.values()
+        ),
     )
 
 

@@ -14,7 +14,9 @@ def command(
     model: Annotated[Path, typer.Argument(help="Safetensors model or run folder.")],
     out: Annotated[Path, typer.Argument(help="ONNX file; written only if parity holds.")],
     data: Annotated[str | None, typer.Option(help="Crops to compare on [drawn faces].")] = None,
-    atol: Annotated[float, typer.Option(help="Largest allowed difference.")] = 1e-4,
+    atol: Annotated[
+        float, typer.Option(help="Largest allowed difference, in lengths of an embedding.")
+    ] = 1e-4,
     json_out: JsonOut = None,
 ) -> None:
     """Write a model as ONNX with its InputSpec, contract and training card; check parity."""
