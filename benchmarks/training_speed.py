@@ -27,7 +27,7 @@ from crossface.training.setup import prepare
 
 
 def bare_loop(config, targets_dim: int, compiled: bool):
-    """A step function over one constant batch: forward, loss, backward, step."""
+    """A step function over one constant batch: forward, loss, backward, step, in fp32 or bf16."""
     net = create_model(config.student.name, **config.student.options, embedding_dim=targets_dim)
     net = net.train().to(memory_format=torch.channels_last)
     forward = torch.compile(net) if compiled else net
@@ -38,7 +38,9 @@ def bare_loop(config, targets_dim: int, compiled: bool):
     target = torch.nn.functional.normalize(torch.randn(config.batch_size, targets_dim))
 
     def step() -> None:
-        loss = (1 - torch.nn.functional.cosine_similarity(forward(batch), target)).mean()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bf16"):
+            embedding = forward(batch)
+        loss = (1 - torch.nn.functional.cosine_similarity(embedding.float(), target)).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -53,6 +55,9 @@ def main() -> None:
     parser.add_argument("--augment", default="strong")
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=8)
     options = parser.parse_args()
@@ -65,6 +70,9 @@ def main() -> None:
             "student": {"name": "mobilefacenet", "options": {"width": options.width}},
             "budget": {"steps": 10**6},
             "compile": options.compile,
+            "precision": options.precision,
+            "batch_size": options.batch_size,
+            "threads": options.threads,
         },
         source="benchmark",
     )
@@ -100,6 +108,9 @@ def main() -> None:
                 "benchmark": "training_speed",
                 "width": options.width,
                 "compile": options.compile,
+                "precision": options.precision,
+                "batch_size": options.batch_size,
+                "threads": torch.get_num_threads(),
                 "augment": options.augment,
                 "images_per_s_bare": round(statistics.median(rates["bare"]), 1),
                 "images_per_s_ours": round(statistics.median(rates["ours"]), 1),

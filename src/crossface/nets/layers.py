@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class PixelFeatures(NamedTuple):
@@ -54,6 +56,31 @@ class Backbone(nn.Module):
         return self.embed_features(features), features
 
 
+class DepthwiseConv2d(nn.Conv2d):
+    """(B, channels, H, W) convolved channel by channel, without bias; the maths of ``nn.Conv2d``.
+
+    While training on a CPU two shapes take another way to the same numbers, because oneDNN's
+    backward pass has no fast kernel for them: a kernel as large as the map is a weighted sum, and
+    stride 2 in bf16 is stride 1 with every second cell kept (a half-width MobileFaceNet trains
+    1.5 times as fast; ``benchmarks/results/training_precision.json``). In evaluation, and so in
+    every export, it is a plain convolution.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
+        super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
+        """(B, channels, H, W) to (B, channels, H', W')."""
+        if not self.training or input.device.type != "cpu":
+            return super().forward(input)
+        if self.padding == (0, 0) and input.shape[-2:] == self.kernel_size:
+            return (input * self.weight[:, 0]).sum((2, 3), keepdim=True)
+        if self.stride == (2, 2) and torch.is_autocast_enabled("cpu"):
+            dense = F.conv2d(input, self.weight, padding=self.padding, groups=self.groups)
+            return dense[:, :, ::2, ::2]
+        return super().forward(input)
+
+
 class ConvUnit(nn.Sequential):
     """Convolution, batch norm and, unless ``linear``, a per-channel PReLU."""
 
@@ -68,8 +95,11 @@ class ConvUnit(nn.Sequential):
         groups: int = 1,
         linear: bool = False,
     ) -> None:
+        depthwise = groups == inputs == outputs
         layers: list[nn.Module] = [
-            nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
+            DepthwiseConv2d(inputs, kernel, stride, padding)
+            if depthwise
+            else nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False),
             nn.BatchNorm2d(outputs),
         ]
         if not linear:
