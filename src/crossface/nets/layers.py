@@ -69,7 +69,7 @@ class DepthwiseConv2d(nn.Conv2d):
     def __init__(self, channels: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
         super().__init__(channels, channels, kernel, stride, padding, groups=channels, bias=False)
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  # torch's name
+    def forward(self, input: Tensor) -> Tensor:  # torch's name
         """(B, channels, H, W) to (B, channels, H', W')."""
         if not self.training or input.device.type != "cpu":
             return super().forward(input)
