@@ -62,6 +62,7 @@ def cell_config(arm: str, seed: int, options: argparse.Namespace) -> dict:
         "batch_size": options.batch_size,
         "seed": seed,
         "threads": options.threads,
+        "precision": options.precision,
         "compile": options.compile,
     }
 
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="pictures used, held-out ones included")
     parser.add_argument("--holdout", type=int, default=2000)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--evaluate", help="labelled crops; never used to choose anything")
     parser.add_argument("--cell-reports", action="store_true", help="a report of every cell too")

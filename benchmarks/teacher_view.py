@@ -44,6 +44,7 @@ def cell_config(arm: str, seed: int, options: argparse.Namespace) -> dict:
         "batch_size": 32,
         "seed": seed,
         "threads": 1,
+        "precision": options.precision,
         "compile": True,
     }
 
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--augment", default="strong")
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--lr", type=float, default=5e-3)
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     cells: dict[str, list[dict]] = {arm: [] for arm in ARMS}

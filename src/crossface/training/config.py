@@ -32,10 +32,17 @@ class _Section(BaseModel):
 
 
 class NetConfig(_Section):
-    """A network by name with its own options (``crossface.list_models()``)."""
+    """A network by name with its own options (``crossface.list_models()``).
+
+    Attributes:
+        weights: a safetensors model of the same name and options whose weights the run starts
+            from; by default it starts from nothing. Only the weights are taken: the optimiser and
+            the schedule begin anew, unlike with ``--resume``.
+    """
 
     name: str = "mobilefacenet"
     options: Options = Field(default_factory=dict)
+    weights: str | None = None
 
 
 class DataConfig(_Section):
@@ -212,6 +219,7 @@ def public_config(config: RunConfig) -> dict[str, Any]:
     public = config_json(config)
     for table, key in (
         ("data", "path"),
+        ("student", "weights"),
         ("teacher", "path"),
         ("teacher", "features"),
         ("teacher", "input_spec"),

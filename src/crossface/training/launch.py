@@ -135,6 +135,7 @@ def _save_student(session: Session, net: Backbone, summary: dict[str, Any]) -> N
         "teacher": None if teacher is None else teacher.model_dump(mode="json"),
         "method": "supervised" if config.distiller is None else config.distiller.name,
         "licence_note": _licence_note(teacher),
+        "started_from": session.started_from,
         "config": public_config(config),
         "commit": git_commit(),
         "summary": summary,

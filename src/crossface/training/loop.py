@@ -44,6 +44,7 @@ class Session:
     targets: Targets | None
     budget: Budget
     teacher_contract: EmbeddingContract | None = None
+    started_from: dict[str, Any] | None = None
     validate: Callable[[Backbone], dict[str, float]] | None = None
     progressed: Progressed = field(default_factory=Progressed)
 

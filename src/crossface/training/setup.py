@@ -23,7 +23,6 @@ from crossface.data import open_faces
 from crossface.data.dataset import LabelledView, MemoryFaces
 from crossface.data.loader import TrainLoader
 from crossface.data.splits import split_by_identity, split_by_key
-from crossface.nets import create_model
 from crossface.nets.layers import Backbone
 from crossface.training.config import DataConfig, RunConfig, TeacherConfig
 from crossface.training.distillers import DISTILLERS
@@ -36,6 +35,7 @@ from crossface.training.pseudo import pseudo_identities
 from crossface.training.run import RunFolder, usable_cores
 from crossface.training.saliency import saliency_map
 from crossface.training.schedules import Budget
+from crossface.training.students import make_student, provenance
 from crossface.training.supervised import Supervised
 from crossface.training.teachers import (
     FrozenBackbone,
@@ -126,6 +126,7 @@ def prepare(
         targets=_targets(config, teacher, pictures, show_progress, cache),
         budget=budget,
         teacher_contract=None if teacher is None else teacher.contract,
+        started_from=provenance(config),
         validate=None if holdout is None else lambda net: validate(net, holdout),
     )
 
@@ -213,23 +214,6 @@ def name_clusters(
     names = pseudo_identities(targets, count=count, seed=config.seed)
     log.info("%d pseudo-identities among %d pictures", len(set(names)), len(names))
     return Pictures(LabelledView(pictures.train.source, identities=names), pictures.holdout)
-
-
-def make_student(config: RunConfig, teacher: Embedder | None) -> Backbone:
-    """The student; its embedding takes the teacher's dimension unless that is set.
-
-    Raises:
-        ConfigError: if a dimension was set that is not the teacher's.
-    """
-    options: dict[str, Any] = dict(config.student.options)
-    if teacher is not None:
-        wanted = options.setdefault("embedding_dim", teacher.contract.dim)
-        if wanted != teacher.contract.dim:
-            raise ConfigError(
-                f"student.options.embedding_dim is {wanted}, the teacher's embedding has "
-                f"{teacher.contract.dim}; a student in the teacher's space needs the same"
-            )
-    return create_model(config.student.name, **options)
 
 
 def make_objective(
