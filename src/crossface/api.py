@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from crossface.evaluation.report import Report
     from crossface.exporting.onnx import ExportReport
     from crossface.nets.layers import Backbone
+    from crossface.search.compat import CompatRecord
     from crossface.training.launch import FinishedRun
 
 PathLike = str | Path
@@ -33,6 +34,12 @@ def load_model(
     Raises:
         WeightsError: if it cannot be read or does not say what input it wants.
     """
+    if Path(model).suffix == ".onnx":  # needs no torch
+        from crossface.pipeline.runtimes.onnx_runtime import OnnxEmbedder
+        from crossface.pipeline.runtimes.specs import read_input_spec
+
+        spec = None if input_spec is None else read_input_spec(input_spec)
+        return OnnxEmbedder(model, input_spec=spec, threads=threads)
     from crossface.training.teachers import open_teacher
 
     return open_teacher(str(model), input_spec=input_spec, threads=threads)
@@ -224,6 +231,23 @@ def compat(
         return evaluate_compatibility(first, second)
     chosen, name = pair_list_of(source, pairs)
     return evaluate_compatibility(first, second, pairs=chosen, list_name=name)
+
+
+def compat_record(report: Report, *, fmr: float = 1e-3) -> CompatRecord:
+    """What ``compat`` measured, as the leave that a gallery honours (``Gallery.allow``).
+
+    Args:
+        report: of ``compat``; A is the gallery's model, B that of the probes.
+        fmr: the false match rate at which the four FNMRs are given.
+
+    Raises:
+        ContractMismatch: if the models do not share a space.
+        DataError: if the data supports no figure at this FMR.
+    """
+    from crossface.evaluation.compatibility import fnmr_at
+    from crossface.search.compat import make_record
+
+    return make_record(report, fnmr_at(report, fmr), fmr=fmr)
 
 
 def embed(

@@ -173,7 +173,10 @@ def test_another_model_is_refused_with_what_to_do(tmp_path):
         match=r"g\.db was enrolled with teacher .* this model is other .* gallery migrate g\.db",
     ):
         opened(path, model("other", space="elsewhere"))
-    with pytest.raises(ContractMismatch, match="never measured together: run `crossface compat`"):
+    with pytest.raises(
+        ContractMismatch,
+        match="never measured together: run `crossface compat teacher student --data",
+    ):
         opened(path, model("student"))
 
 

@@ -26,7 +26,10 @@ COMMANDS = {
     "detect": "crossface.app.commands.detect",
     "embed": "crossface.app.commands.embed",
     "verify": "crossface.app.commands.verify",
+    "enroll": "crossface.app.commands.enroll",
+    "identify": "crossface.app.commands.identify",
     "gallery": "crossface.app.commands.gallery",
+    "cluster": "crossface.app.commands.cluster",
     "export": "crossface.app.commands.export",
     "models": "crossface.app.commands.models",
     "protocol": "crossface.app.commands.protocol",
@@ -114,6 +117,10 @@ def main(arguments: list[str] | None = None) -> None:
             "onnx": "export",
             "onnxscript": "export",
             "matplotlib": "plots",
+            "scipy": "cluster",
+            "faiss": "ann",
+            "numba": "ann",
+            "cryptography": "crypto",
         }.get(error.name or "")
         if extra is None or os.environ.get("CROSSFACE_DEBUG"):
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crossface.core.errors import ContractMismatch
+from crossface.core.errors import ContractMismatch, DataError
 from crossface.evaluation.compare import on_common_pictures
 from crossface.evaluation.embed import EmbeddedFaces
 from crossface.evaluation.pair_scores import PairListLike
@@ -84,6 +84,24 @@ def compatibility_table(report: Report) -> str:
     space = "share a space" if report["same_space"] else "do NOT share a space"
     title = f"A: {report['a']['model_id']}   B: {report['b']['model_id']}   they {space}"
     return "\n".join([title, *align_columns(rows)])
+
+
+def fnmr_at(report: Report, fmr: float) -> dict[str, dict[str, Any]]:
+    """FNMR of each cell at one FMR: {value, low, high, threshold} by "A-A" and so on.
+
+    Raises:
+        DataError: if the report holds no figure for this FMR, with the reason.
+    """
+    chosen = {}
+    for cell, inner in report["cells"].items():
+        rates = _rates(inner)
+        entry = next((e for t, e in rates.items() if abs(float(t) / fmr - 1) < 1e-6), None)
+        if entry is None:
+            raise DataError(f"no FNMR was measured at FMR {fmr:g}; there are {', '.join(rates)}")
+        if entry["value"] is None:
+            raise DataError(f"{cell}: no FNMR at FMR {fmr:g}: {entry['reason']}")
+        chosen[cell] = entry
+    return chosen
 
 
 def _rates(report: Report) -> dict[str, dict[str, Any]]:

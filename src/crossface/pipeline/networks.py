@@ -79,6 +79,16 @@ def open_networks(
     return one, many
 
 
+def open_embedder(model: str | Path, *, input_spec: InputSpec | None = None) -> Embedder:
+    """The recogniser of a file, a name of the model store or a pack, without a detector.
+
+    Raises:
+        CrossfaceError: a name or file that cannot be used.
+    """
+    found = ModelStore().resolve(model, "embedding")
+    return OnnxEmbedder(found.path, input_spec=input_spec or found.input_spec)
+
+
 def _detector_of_pack(model: str | Path | Embedder | None, store: ModelStore) -> Path:
     pack = store.find_pack(model) if isinstance(model, str | Path) else None
     if pack is None:

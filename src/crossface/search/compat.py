@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from crossface.core.card import Interval
 from crossface.core.contract import EmbeddingContract
+from crossface.core.errors import ContractMismatch, GalleryError
 
 
 class CompatRecord(BaseModel):
@@ -45,3 +49,62 @@ class CompatRecord(BaseModel):
         if "gallery-probe" not in self.fnmr:
             raise ValueError("fnmr lacks the pairing gallery-probe")
         return self
+
+
+def make_record(
+    report: Mapping[str, Any], fnmr: Mapping[str, Mapping[str, Any]], *, fmr: float
+) -> CompatRecord:
+    """The record of a compatibility report whose A enrolled and whose B asks.
+
+    Args:
+        report: holds ``a`` and ``b`` (contracts), ``cells`` ("A-B": a report with its protocol)
+            and ``data_digest``.
+        fnmr: {value, low, high, threshold} at ``fmr`` of each cell.
+        fmr: the false match rate.
+
+    Raises:
+        ContractMismatch: if the two do not share a space.
+    """
+    gallery, probe = (
+        EmbeddingContract.model_validate({k: v for k, v in side.items() if k != "contract_id"})
+        for side in (report["a"], report["b"])
+    )
+    if not gallery.comparable_with(probe):
+        raise ContractMismatch(
+            f"{gallery.model_id} (space {gallery.space_id}) and {probe.model_id} (space "
+            f"{probe.space_id}) do not share a space: no record lets them search each other; "
+            "crossface gallery migrate moves a gallery from one to the other"
+        )
+    said = {"A": "gallery", "B": "probe"}
+    names = {cell: f"{said[cell[0]]}-{said[cell[2]]}" for cell in fnmr}
+    return CompatRecord(
+        gallery=gallery,
+        probe=probe,
+        protocol=report["cells"]["A-B"]["protocol"],
+        data_digest=report["data_digest"],
+        date=datetime.now(UTC).date().isoformat(),
+        fmr_target=fmr,
+        fnmr={
+            names[cell]: Interval(value=row["value"], low=row["low"], high=row["high"])
+            for cell, row in fnmr.items()
+        },
+        thresholds={names[cell]: row["threshold"] for cell, row in fnmr.items()},
+    )
+
+
+def read_record(path: Path) -> CompatRecord:
+    """The record in a JSON file.
+
+    Raises:
+        GalleryError: if it cannot be read or is no such record.
+    """
+    try:
+        return CompatRecord.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise GalleryError(f"{path.name}: {error.strerror or error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the document"
+        raise GalleryError(
+            f"{path.name} is no record of crossface compat: {where}: {first['msg']}"
+        ) from None

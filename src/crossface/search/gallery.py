@@ -134,7 +134,7 @@ class Gallery:
         quality: float | Sequence[float] | None = None,
         consent: str | None = None,
         retain_until: date | None = None,
-        note: str | None = None,
+        note: str | Sequence[str] | None = None,
     ) -> Enrolment:
         """Enrol faces of a person, new or known.
 
@@ -144,7 +144,7 @@ class Gallery:
             quality: of all faces or of each; a face's own where None.
             consent: what the person agreed to, kept encrypted.
             retain_until: the last day the person may be kept; see ``expire``.
-            note: where the faces come from, kept encrypted.
+            note: where the faces come from, or each of them, kept encrypted.
 
         Raises:
             GalleryError: if the name or a face may not enter; nothing is then enrolled.
@@ -172,7 +172,7 @@ class Gallery:
         faces: FloatArray | Sequence[Face],
         *,
         quality: float | Sequence[float] | None = None,
-        note: str | None = None,
+        note: str | Sequence[str] | None = None,
     ) -> Enrolment:
         """Replace all templates of a person, in one transaction, and erase the old ones.
 

@@ -213,6 +213,29 @@ class Store:
         return tuple(dict.fromkeys([probe.contract_id, *(row[0] for row in found)]))
 
 
+def contract_of(path: Path) -> EmbeddingContract:
+    """The model a gallery enrols with; it is no secret, so no key is needed.
+
+    Raises:
+        GalleryError: if the file is missing or is no gallery.
+    """
+    if not path.is_file():
+        raise GalleryError(f"{path.name} does not exist")
+    with in_sentences(path.name):
+        db = connect(path)
+        try:
+            check_file(db, path.name)
+            found = db.execute(
+                "SELECT json FROM contracts WHERE contract_id = (SELECT CAST(value AS TEXT) FROM "
+                "meta WHERE key IN ('contract', 'migrating_to') ORDER BY key DESC LIMIT 1)"
+            ).fetchone()
+        finally:
+            db.close()
+    if found is None:
+        raise GalleryError(f"{path.name} is damaged: it lacks its contract")
+    return EmbeddingContract.model_validate_json(found[0])
+
+
 def now() -> str:
     """UTC to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

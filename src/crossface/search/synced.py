@@ -6,6 +6,7 @@ import numpy as np
 
 from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import GalleryError
+from crossface.core.log import get_logger
 from crossface.search.changes import Added
 from crossface.search.index import PersonIndex
 from crossface.search.people import IdArray, People
@@ -45,6 +46,7 @@ class SyncedIndex:
             index = PersonIndex(self._backend, self._contract.dim, self._people.vectors)
             self._load(index, *self._table())
             self._index = index
+            self._tell_who_is_left_out(index.people)
         elif version != self._version:
             ids, persons = self._table()
             self._index.remove(np.setdiff1d(self._index.ids, ids, assume_unique=True))
@@ -52,6 +54,19 @@ class SyncedIndex:
             self._load(self._index, ids[new], persons[new])
         self._version = version
         return self._index
+
+    def _tell_who_is_left_out(self, searched: int) -> None:
+        """Nobody may take "unknown" for an answer about people who were not compared."""
+        people = self._store.rows("SELECT count(*) FROM persons")[0][0]
+        if searched < people:
+            get_logger("search").warning(
+                "%s: %d of %d people are not searched: they are enrolled with another model than "
+                "%s, and no measured record lets it search their templates",
+                self._store.path.name,
+                people - searched,
+                people,
+                self._contract.model_id,
+            )
 
     def if_whole(self) -> PersonIndex | None:
         """The index, or None where a template does not decrypt."""
