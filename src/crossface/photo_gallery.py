@@ -50,7 +50,7 @@ class Gallery(VectorGallery):
         backend: str = "exact",
         threads: int | None = None,
     ) -> Self:
-        """Open a gallery, or make one; see ``search.gallery.Gallery.open`` for what is not named.
+        """Open a gallery, or make one; ``search.gallery.Gallery.open`` says more of each.
 
         Args:
             path: the file.
@@ -59,6 +59,12 @@ class Gallery(VectorGallery):
                 no ``card`` is given.
             detector: see ``FaceAnalysis``.
             contract: instead of a model, where only vectors will be given.
+            key: 32 secret bytes or their file; the environment's where None.
+            card: the threshold card to decide by.
+            create: make the gallery where the file does not exist.
+            min_quality: least quality of a face that may be enrolled.
+            fpir: the false positive identification rate that verdicts stand for.
+            backend: the index.
             threads: CPU threads.
 
         Raises:

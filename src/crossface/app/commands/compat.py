@@ -52,6 +52,8 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     from crossface.evaluation.compatibility import compatibility_table
     from crossface.search.gallery import Gallery
 
+    if gallery is not None:  # a wrong key is told before the work
+        Gallery.open(gallery, key=key, create=False).close()
     report = api.compat(
         model_a,
         model_b,
@@ -62,14 +64,18 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         threads=threads,
         progress=not context.obj["quiet"],
     )
+    said: list[str] = []
     if record is not None or gallery is not None:
         leave = api.compat_record(report, fmr=fmr)
         if record is not None:
             write_json(record, leave.model_dump(mode="json"))
+            said.append(f"wrote {record.name}")
         if gallery is not None:
             with Gallery.open(gallery, key=key, create=False) as opened:
                 opened.allow(leave)
+            names = f"{leave.probe.model_id} may search templates of {leave.gallery.model_id}"
+            said.append(f"{names} in {gallery.name}")
     if json_out is not None:
         show_json(report, json_out)
     if str(json_out) != "-":
-        print(compatibility_table(report))
+        print("\n".join([compatibility_table(report), *said]))
