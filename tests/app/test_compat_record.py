@@ -105,9 +105,9 @@ def test_the_record_says_what_the_report_says(room):
         "gallery-gallery", "gallery-probe", "probe-gallery", "probe-probe"
     }  # fmt: skip
     assert CompatRecord.model_validate_json(json.dumps(record.model_dump(mode="json"))) == record
-    with pytest.raises(DataError, match="no FNMR at FMR 1e-06: .* false matches are expected"):
+    with pytest.raises(DataError, match=r"no FNMR at FMR 1e-06: .* false matches are expected"):
         api.compat_record(report, fmr=1e-6)
-    with pytest.raises(DataError, match="no FNMR was measured at FMR 0.02"):
+    with pytest.raises(DataError, match=r"no FNMR was measured at FMR 0\.02"):
         api.compat_record(report, fmr=0.02)
 
 
