@@ -34,12 +34,6 @@ def load_model(
     Raises:
         WeightsError: if it cannot be read or does not say what input it wants.
     """
-    if Path(model).suffix == ".onnx":  # needs no torch
-        from crossface.pipeline.runtimes.onnx_runtime import OnnxEmbedder
-        from crossface.pipeline.runtimes.specs import read_input_spec
-
-        spec = None if input_spec is None else read_input_spec(input_spec)
-        return OnnxEmbedder(model, input_spec=spec, threads=threads)
     from crossface.training.teachers import open_teacher
 
     return open_teacher(str(model), input_spec=input_spec, threads=threads)

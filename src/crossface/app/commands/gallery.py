@@ -237,9 +237,9 @@ def _migrate(gallery: Gallery, asked: Asked) -> Answer:
     if asked.to is None:
         status = gallery.migration()
     else:
-        from crossface.pipeline.networks import open_embedder
+        from crossface.pipeline.networks import open_recogniser
 
-        contract = open_embedder(asked.to, input_spec=asked.photos.spec()).contract
+        contract = open_recogniser(asked.to, input_spec=asked.photos.spec()).contract
         status = gallery.migrate(contract)
     document = {
         "target": status.target,
