@@ -10,7 +10,7 @@ from crossface import api
 from crossface.app.cli import main
 from crossface.core.errors import ContractMismatch, DataError, GalleryError
 from crossface.search.compat import CompatRecord, read_record
-from face_files import encode, people, write_folder
+from face_files import encode, pattern, people, write_folder
 from photo_people import networks, photo, recogniser
 
 
@@ -23,6 +23,7 @@ def room(tmp_path_factory):
     recogniser(folder / "b.onnx", space="one", name="b", bias=0.02)
     recogniser(folder / "c.onnx", space="two", name="c")
     write_folder(folder / "crops", people(40, 3))
+    write_folder(folder / "others", {f"{n}.png": encode(pattern(5000 + n)) for n in range(40)})
     for number in (0, 1):
         (folder / f"ann{number}.png").write_bytes(encode(photo("ann", number)))
     return folder
@@ -109,6 +110,20 @@ def test_the_record_says_what_the_report_says(room):
         api.compat_record(report, fmr=1e-6)
     with pytest.raises(DataError, match=r"no FNMR was measured at FMR 0\.02"):
         api.compat_record(report, fmr=0.02)
+
+
+def test_a_map_fitted_on_other_crops_lets_another_space_in(room, gallery, call):
+    words = ["compat", room / "a.onnx", room / "c.onnx", "--data", room / "crops", "--fmr", "1e-2"]
+    fit = ["--map-from", room / "others", "--gallery", gallery]
+    code, _, err = call(*words, "--map-from", room / "crops")
+    assert code == 4
+    assert "the map was fitted on crops; measure it on other pictures" in err
+    code, out, err = call(*words, *fit)
+    assert code == 0, err
+    assert out.startswith("A: a   B: c   B is mapped into A's space, fitted on others")
+    code, out, _ = search(room, gallery, call, "c")
+    assert code == 0
+    assert out.startswith("ann1.png  face 1  ann ")
 
 
 def test_two_spaces_get_no_record(room):

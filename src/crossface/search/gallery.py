@@ -230,7 +230,7 @@ class Gallery:
         with self._operation(), self._store.snapshot():
             index = self._index.current()
             decision = self._decision(threshold, index.people)
-            found = index.nearest(queries, top, group)
+            found = index.nearest(self._index.placed(queries), top, group)
             names = self._people.names({score.person for row in found for score in row})
         bar = None if decision is None else decision.threshold
         return tuple(

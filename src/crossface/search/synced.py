@@ -7,7 +7,9 @@ import numpy as np
 from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import GalleryError
 from crossface.core.log import get_logger
+from crossface.core.types import FloatArray
 from crossface.search.changes import Added
+from crossface.search.compat import Leave
 from crossface.search.index import PersonIndex
 from crossface.search.people import IdArray, People
 from crossface.search.store import Store
@@ -34,6 +36,7 @@ class SyncedIndex:
         self._backend = backend
         self._index: PersonIndex | None = None
         self._version = -1
+        self._leave = Leave(())
 
     def current(self) -> PersonIndex:
         """The index of what the record holds now; call it inside a snapshot.
@@ -43,7 +46,10 @@ class SyncedIndex:
         """
         version = self._store.version()
         if self._index is None:
-            index = PersonIndex(self._backend, self._contract.dim, self._people.vectors)
+            self._leave = self._store.leave_of(self._contract)
+            into = self._leave.into
+            dim = self._contract.dim if into is None else into.to_dim
+            index = PersonIndex(self._backend, dim, self._vectors)
             self._load(index, *self._table())
             self._index = index
             self._tell_who_is_left_out(index.people)
@@ -79,7 +85,7 @@ class SyncedIndex:
         """Add a person's committed templates."""
         if self._index is not None:
             ids = np.array(added.ids, dtype=np.int64)
-            self._index.add(ids, np.full(len(ids), added.row.id), added.vectors)
+            self._index.add(ids, np.full(len(ids), added.row.id), self.placed(added.vectors))
 
     def removed(self, ids: IdArray) -> None:
         """Take removed templates out."""
@@ -90,10 +96,28 @@ class SyncedIndex:
         """Build it anew at the next search."""
         self._index = None
 
+    def placed(self, vectors: FloatArray) -> FloatArray:
+        """(N, D) vectors of this model in the space that is searched."""
+        into = self._leave.into
+        return vectors if into is None else into.apply(vectors)
+
+    def _vectors(self, ids: IdArray) -> FloatArray:
+        """(N, D) templates as they are compared: those of this model are mapped like its probes."""
+        into = self._leave.into
+        if into is None:
+            return self._people.vectors(ids)
+        own = np.isin(ids, self._people.table_of([self._contract.contract_id])[0])
+        out = np.empty((len(ids), into.to_dim), dtype=np.float32)
+        for chosen, mapped in ((~own, False), (own, True)):
+            if chosen.any():
+                found = self._people.vectors(ids[chosen])
+                out[chosen] = into.apply(found) if mapped else found
+        return out
+
     def _table(self) -> tuple[IdArray, IdArray]:
-        return self._people.table_of(self._store.searchable_by(self._contract))
+        return self._people.table_of(self._leave.contract_ids)
 
     def _load(self, index: PersonIndex, ids: IdArray, persons: IdArray) -> None:
         for start in range(0, len(ids), _LOAD_ROWS):
             part = slice(start, start + _LOAD_ROWS)
-            index.add(ids[part], persons[part], self._people.vectors(ids[part]))
+            index.add(ids[part], persons[part], self._vectors(ids[part]))

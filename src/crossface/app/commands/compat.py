@@ -27,6 +27,12 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     pairs: Annotated[
         Path | None, typer.Option(help="Pair list [every pair of the labelled set].")
     ] = None,
+    map_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Other crops, labelled or not, to fit a linear map from B's space into A's on."
+        ),
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option(help="Write B's leave to search A's templates, for crossface gallery allow."),
@@ -59,6 +65,7 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         model_b,
         data=data,
         pairs=pairs,
+        map_from=map_from,
         flip=not no_flip,
         input_spec=input_spec,
         threads=threads,
