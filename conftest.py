@@ -64,16 +64,17 @@ def _leave(namespace: dict[str, Any]) -> None:
     shutil.rmtree(namespace["_folder"], ignore_errors=True)
 
 
+_OF_PHOTOGRAPHS = ["docs/coming-from.md", "docs/gallery.md"]
 _pages = Sybil(
     parsers=[PythonCodeBlockParser()],
     patterns=["README.md", "docs/*.md"],
-    excludes=["docs/coming-from.md"],
+    excludes=_OF_PHOTOGRAPHS,
     setup=_enter,
     teardown=_leave,
 )
 _with_photographs = Sybil(
     parsers=[PythonCodeBlockParser()],
-    patterns=["docs/coming-from.md"],
+    patterns=_OF_PHOTOGRAPHS,
     setup=_enter_with_photographs,
     teardown=_leave,
 )
