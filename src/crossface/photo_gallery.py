@@ -48,6 +48,7 @@ class Gallery(VectorGallery):
         min_quality: float | None = None,
         fpir: float = 0.01,
         backend: str = "exact",
+        progress: bool = False,
         threads: int | None = None,
     ) -> Self:
         """Open a gallery, or make one; ``search.gallery.Gallery.open`` says more of each.
@@ -65,6 +66,7 @@ class Gallery(VectorGallery):
             min_quality: least quality of a face that may be enrolled.
             fpir: the false positive identification rate that verdicts stand for.
             backend: the index.
+            progress: show on stderr how far the first search is in building the index.
             threads: CPU threads.
 
         Raises:
@@ -91,6 +93,7 @@ class Gallery(VectorGallery):
             min_quality=min_quality,
             fpir=fpir,
             backend=backend,
+            progress=progress,
         )
         gallery._analysis = analysis
         return gallery

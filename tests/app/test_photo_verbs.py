@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from crossface.app.cli import main
+from crossface.pipeline.analysis import FaceAnalysis
 from crossface.search.gallery import Gallery
 from face_files import encode
 from photo_people import MIN_QUALITY, networks, photo, photos, recogniser
@@ -295,3 +296,15 @@ def test_cluster_refuses_in_one_sentence(room, files, tmp_path, call):
     code, out, _ = call("cluster", room / "people", *files, *BAR)  # all of too low quality
     assert code == 3
     assert "5 faces passed over: quality below 0.40" in out
+
+
+def test_a_person_is_as_similar_as_the_best_or_as_the_mean_of_the_best(gallery, room, files, call):
+    words = ["identify", gallery, room / "ann5.png", *files, *BAR, "--top", 1, "--json", "-"]
+    found = {}
+    for group in ("max", "mean-top-k"):
+        found[group] = json.loads(call(*words, "--group", group)[1])[0]["faces"][0]["matches"][0]
+    assert found["max"]["similarity"] == pytest.approx(1, abs=1e-5)
+    rows = [photo("ann", 0), photo("ann", 1)]
+    vectors = [FaceAnalysis(files[1], files[3], threads=1).get(row)[0].embedding for row in rows]
+    mean = (1 + float(vectors[0] @ vectors[1])) / 2
+    assert found["mean-top-k"]["similarity"] == pytest.approx(mean, abs=1e-5)

@@ -72,6 +72,7 @@ class Gallery:
         min_quality: float | None = None,
         fpir: float = 0.01,
         backend: str = "exact",
+        progress: bool = False,
     ) -> Self:
         """Open a gallery, or make one.
 
@@ -87,6 +88,7 @@ class Gallery:
             min_quality: least quality of a face that may be enrolled; None asks for none.
             fpir: the false positive identification rate that verdicts stand for.
             backend: the index, a name of ``BACKENDS``.
+            progress: show on stderr how far the first search is in building the index.
 
         Raises:
             GalleryError: if the file cannot be opened, or the key is missing, needless or wrong.
@@ -105,6 +107,7 @@ class Gallery:
             gallery = cls(
                 store, resolved, card=card, min_quality=min_quality, fpir=fpir, backend=backend
             )
+            gallery._index.progress = progress
             gallery.finish_erasure()
         except BaseException:
             store.close()

@@ -7,6 +7,7 @@ import numpy as np
 from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import GalleryError
 from crossface.core.log import get_logger
+from crossface.core.progress import Progress
 from crossface.core.types import FloatArray
 from crossface.search.changes import Added
 from crossface.search.compat import Leave
@@ -25,6 +26,9 @@ class SyncedIndex:
         people: its tables.
         contract: the model that makes the probes.
         backend: a name of ``BACKENDS``.
+
+    Attributes:
+        progress: whether building it shows progress on stderr.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class SyncedIndex:
         self._index: PersonIndex | None = None
         self._version = -1
         self._leave = Leave(())
+        self.progress = False
 
     def current(self) -> PersonIndex:
         """The index of what the record holds now; call it inside a snapshot.
@@ -118,6 +123,8 @@ class SyncedIndex:
         return self._people.table_of(self._leave.contract_ids)
 
     def _load(self, index: PersonIndex, ids: IdArray, persons: IdArray) -> None:
-        for start in range(0, len(ids), _LOAD_ROWS):
-            part = slice(start, start + _LOAD_ROWS)
-            index.add(ids[part], persons[part], self._vectors(ids[part]))
+        with Progress("index templates", len(ids), enabled=self.progress) as bar:
+            for start in range(0, len(ids), _LOAD_ROWS):
+                part = slice(start, start + _LOAD_ROWS)
+                index.add(ids[part], persons[part], self._vectors(ids[part]))
+                bar.advance(len(ids[part]))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
     from crossface.search.records import Identification
 
     Named = tuple[Face, Identification | None]
+
+
+class Group(StrEnum):
+    """How the templates of a person become one similarity."""
+
+    max = "max"
+    mean_top_k = "mean-top-k"
+
 
 _SOMEBODY, _NOBODY, _NO_VERDICT, _NO_FACE, _BAD_PICTURE = 0, 1, 2, 3, 4
 
@@ -49,6 +58,9 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     backend: Annotated[
         str, typer.Option(help="Index: exact, codes, faiss-flat or faiss-fp16.")
     ] = "exact",
+    group: Annotated[
+        Group, typer.Option(help="A person is as similar as the best, or the mean of the 3 best.")
+    ] = Group.max,
     draw: Draw = None,
     input_spec: InputSpecOption = None,
     threads: Threads = None,
@@ -76,12 +88,20 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     results: list[list[Named] | Failure] = []
     with (
         Gallery.open(
-            gallery, model=analysis, key=key, create=False, fpir=fpir, backend=backend
+            gallery,
+            model=analysis,
+            key=key,
+            create=False,
+            fpir=fpir,
+            backend=backend,
+            progress=not context.obj["quiet"],
         ) as opened,
         Progress("identify", len(pictures), enabled=not context.obj["quiet"]) as progress,
     ):
         for path, found in zip(pictures, analysis.get_many(pictures), strict=True):
-            named = found if isinstance(found, Failure) else _named(opened, found, top, threshold)
+            named: list[Named] | Failure = found if isinstance(found, Failure) else []
+            if isinstance(found, list):
+                named = _named(opened, found, top=top, threshold=threshold, group=group.value)
             results.append(named)
             _tell(path.name, named, lines=str(json_out) != "-")
             if draw is not None and not isinstance(named, Failure):
@@ -101,10 +121,20 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     raise typer.Exit(_code(results))
 
 
-def _named(gallery: Gallery, faces: list[Face], top: int, threshold: float | None) -> list[Named]:
+def _named(
+    gallery: Gallery,
+    faces: list[Face],
+    *,
+    top: int,
+    threshold: float | None,
+    group: Literal["max", "mean-top-k"],
+) -> list[Named]:
     """Each face with its answer; None for one that could not be embedded."""
     whole = [face for face in faces if face.embedding is not None]
-    answers = iter(gallery.identify_many(whole, top=top, threshold=threshold) if whole else ())
+    found: tuple[Identification, ...] = ()
+    if whole:
+        found = gallery.identify_many(whole, top=top, threshold=threshold, group=group)
+    answers = iter(found)
     return [(face, None if face.embedding is None else next(answers)) for face in faces]
 
 
