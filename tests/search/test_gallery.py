@@ -194,6 +194,21 @@ def test_a_measured_student_may_search_but_not_enrol(tmp_path):
         record(teacher, model("stranger", space="elsewhere"))
 
 
+def test_a_card_promises_nothing_where_two_models_meet(tmp_path):
+    """It was measured with the student on both sides; the teacher's templates are another thing."""
+    path, rows = tmp_path / "g.db", vectors(2)
+    teacher, student = model(), model("student")
+    with opened(path) as gallery:
+        gallery.enroll("a", rows[:1])
+        gallery.allow(record(teacher, student))
+        gallery.migrate(student)
+    with opened(path, student, card=card(student, at_10=0.4)) as gallery:
+        answer = gallery.identify(rows[0])
+        assert (answer.threshold, answer.fpir, answer.best.person) == (0.4, None, "a")
+        gallery.re_enroll("a", rows[:1])
+        assert gallery.identify(rows[0]).fpir == 0.01
+
+
 def test_migration_moves_people_as_they_are_seen_and_loses_nobody(tmp_path):
     path, rows = tmp_path / "g.db", vectors(6)
     old, new = model(), model("new", space="new")

@@ -387,7 +387,7 @@ class Gallery:
             return Decision(threshold, None)
         if self._card is None:
             return None
-        return decide(self._card, persons=people, fpir=self._fpir)
+        return decide(self._card, persons=people, fpir=self._fpir, mixed=self._index.mixed)
 
     def _remove(self, action: str, choose: Callable[[], Sequence[Row]]) -> Removal:
         with self._operation():

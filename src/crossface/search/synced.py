@@ -66,6 +66,14 @@ class SyncedIndex:
         self._version = version
         return self._index
 
+    @property
+    def mixed(self) -> bool:
+        """Whether templates of another model than that of the probes are searched."""
+        if self._index is None or len(self._leave.contract_ids) < 2:
+            return False
+        own, _ = self._people.table_of([self._contract.contract_id])
+        return len(own) < len(self._index)
+
     def _tell_who_is_left_out(self, searched: int) -> None:
         """Nobody may take "unknown" for an answer about people who were not compared."""
         people = self._store.rows("SELECT count(*) FROM persons")[0][0]
