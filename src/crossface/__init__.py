@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "FaceAnalysis": "crossface.pipeline.analysis",
-    "Gallery": "crossface.search.gallery",
+    "Gallery": "crossface.photo_gallery",
     "compare": "crossface.api",
     "compat": "crossface.api",
     "create_model": "crossface.nets",

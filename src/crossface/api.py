@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from crossface.evaluation.report import Report
     from crossface.exporting.onnx import ExportReport
     from crossface.nets.layers import Backbone
+    from crossface.search.compat import CompatRecord
     from crossface.training.launch import FinishedRun
 
 PathLike = str | Path
@@ -200,6 +201,7 @@ def compat(
     *,
     data: PathLike | FaceSource,
     pairs: PathLike | None = None,
+    map_from: PathLike | FaceSource | None = None,
     flip: bool = True,
     input_spec: str | None = None,
     threads: int | None = None,
@@ -207,23 +209,49 @@ def compat(
 ) -> Report:
     """May a gallery of A be searched with B? FNMR at fixed FMR for A-A, A-B, B-A and B-B.
 
-    Arguments are those of ``evaluate``; all pairs of the set without a pair list.
+    Arguments are those of ``evaluate``; all pairs of the set without a pair list. ``map_from``
+    are other crops, labelled or not, on which a linear map from B's space into A's is fitted: for
+    models that share no space.
 
     Raises:
         ContractMismatch: vectors of other dimensions. DataError: what does not fit.
     """
     from crossface.evaluation.compatibility import evaluate_compatibility
+    from crossface.evaluation.linear_map import fit_linear_map
     from crossface.evaluation.run import pair_list_of
 
+    def embedded(chosen: FaceSource) -> list[EmbeddedFaces]:
+        return [
+            embed(m, chosen, flip=flip, input_spec=input_spec, threads=threads, progress=progress)
+            for m in (a, b)
+        ]
+
+    into = None
+    if map_from is not None:
+        into = fit_linear_map(*embedded(_open(map_from, labels="none")))
     source = _open(data)
-    first, second = (
-        embed(model, source, flip=flip, input_spec=input_spec, threads=threads, progress=progress)
-        for model in (a, b)
-    )
+    first, second = embedded(source)
     if pairs is None:
-        return evaluate_compatibility(first, second)
+        return evaluate_compatibility(first, second, into=into)
     chosen, name = pair_list_of(source, pairs)
-    return evaluate_compatibility(first, second, pairs=chosen, list_name=name)
+    return evaluate_compatibility(first, second, pairs=chosen, list_name=name, into=into)
+
+
+def compat_record(report: Report, *, fmr: float = 1e-3) -> CompatRecord:
+    """What ``compat`` measured, as the leave that a gallery honours (``Gallery.allow``).
+
+    Args:
+        report: of ``compat``; A is the gallery's model, B that of the probes.
+        fmr: the false match rate at which the four FNMRs are given.
+
+    Raises:
+        ContractMismatch: if the models do not share a space.
+        DataError: if the data supports no figure at this FMR.
+    """
+    from crossface.evaluation.compatibility import fnmr_at
+    from crossface.search.compat import make_record
+
+    return make_record(report, fnmr_at(report, fmr), fmr=fmr)
 
 
 def embed(

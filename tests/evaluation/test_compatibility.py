@@ -16,6 +16,7 @@ from crossface.evaluation.compatibility import (
     evaluate_compatibility,
 )
 from crossface.evaluation.embed import embed_faces
+from crossface.evaluation.linear_map import fit_linear_map
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,37 @@ def test_a_rotation_is_as_good_alone_and_useless_across(faces):
     assert found["A-A"] > 0.7
     assert abs(found["A-B"] - 0.5) < 0.1
     assert abs(found["B-A"] - 0.5) < 0.1
+
+
+def test_a_map_fitted_on_others_makes_a_rotation_as_good_as_itself(faces):
+    others = embed_faces(
+        MeanEmbedder(), NoiseFaces((4,) * 40, noise=3000.0, seed=5), progress=False
+    )
+    into = fit_linear_map(others, rotated(others), ridge=0.0)
+    report = evaluate_compatibility(faces, rotated(faces), into=into)
+    found = {cell: report["cells"][cell]["auc"]["value"] for cell in CELLS}
+    assert max(found.values()) - min(found.values()) < 1e-3
+    assert not report["same_space"]
+    assert report["b"]["model_id"] == "rotated"
+    assert "B is mapped into A's space, fitted on " in compatibility_table(report)
+    with pytest.raises(DataError, match="measure it on other pictures"):
+        evaluate_compatibility(others, rotated(others), into=into)
+
+
+def test_the_map_is_that_of_ridge_regression_by_scikit_learn(faces):
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(2)
+    x = faces.embeddings.astype(float)
+    other = replace(faces, embeddings=unit(np.tanh(x @ rng.normal(size=(x.shape[1],) * 2))))
+    into = fit_linear_map(other, faces, ridge=0.05)
+    alpha = 0.05 * np.trace(x.T @ x) / x.shape[1]
+    expected = Ridge(alpha=alpha, fit_intercept=False).fit(x, other.embeddings).coef_
+    np.testing.assert_allclose(into.matrix, expected, atol=1e-5)
+    few = replace(faces, embeddings=faces.embeddings[:3], keys=faces.keys[:3])
+    few = replace(few, identities=faces.identities[:3])
+    with pytest.raises(DataError, match="3 pictures cannot fit a map"):
+        fit_linear_map(few, few)
 
 
 def test_the_mixed_table_is_first_picture_by_a_and_second_by_b_in_a_loop(faces, monkeypatch):

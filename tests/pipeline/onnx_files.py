@@ -136,12 +136,12 @@ def one_face(path: Path, *, side: int = 64, coincide: bool = False, faces: int =
     wanted = np.array([[24, 24], [40, 24], [32, 33], [25, 42], [39, 42]], dtype=np.float32)
     if coincide:
         wanted[:] = 32
-    for number in range(faces):  # 32-pixel priors at stride 8: cell (row 4, column 4 - 2 * number)
-        cell = 4 * (side // 8) + 4 - 2 * number
+    for number in range(faces):  # 32-pixel priors at stride 8: cell (row 4, column 4 - 3 * number)
+        cell = 4 * (side // 8) + 4 - 3 * number
         row = 2 * cell + 1
-        centre = np.array([8 * (4 - 2 * number) + 4, 36], dtype=np.float32)
+        centre = np.array([8 * (4 - 3 * number) + 4, 36], dtype=np.float32)
         good[row] = 0.9 - 0.1 * number
-        shifted = wanted - [16 * number, 0]
+        shifted = wanted - [24 * number, 0]
         landms[0, row] = ((shifted - centre) / (0.1 * 32)).reshape(-1)
     conf = np.stack([1 - good, good], axis=-1)[None].astype(np.float32)
     outputs = {"loc": loc, "conf": conf, "landms": landms}

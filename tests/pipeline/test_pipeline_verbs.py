@@ -15,7 +15,7 @@ from crossface.core.contract import EmbeddingContract, InputSpec
 from crossface.core.errors import CrossfaceError, UsageError, WeightsError
 from crossface.pipeline.analysis import FaceAnalysis
 from face_files import encode, pattern
-from pipeline.onnx_files import constants, embedder, one_face, random_outputs
+from pipeline.onnx_files import channel_means, constants, embedder, one_face, random_outputs
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +100,18 @@ def test_detect_takes_thresholds(room):
     assert call(detect, *arguments, "0.85")[0] == 0
     assert call(detect, *arguments, "0.95")[0] == 3
     assert call(detect, *arguments, "1.5")[0] == 2
+
+
+def test_detect_takes_quality_networks(room, tmp_path):
+    """LightQNet's part is its score over what it gives to a good face; pose is FSA-Net's."""
+    light = channel_means(tmp_path / "l.onnx", (1, 96, 96, 3))
+    with pytest.raises(WeightsError, match=r"l\.onnx"):
+        call(detect, room / "p0.png", "--detector", room / "d.onnx", "--lightqnet", light)
+    pose = channel_means(tmp_path / "p.onnx", (1, 3, 64, 64), scale=10.0)
+    words = [detect, room / "p0.png", "--detector", room / "d.onnx", "--json", "-"]
+    (plain,) = json.loads(call(*words)[1])[0]["faces"]
+    (posed,) = json.loads(call(*words, "--fsanet", pose)[1])[0]["faces"]
+    assert plain["pose_deg"] != posed["pose_deg"]
 
 
 def test_embed_writes_an_archive_without_pickles(room, tmp_path):

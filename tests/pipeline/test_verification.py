@@ -60,7 +60,8 @@ def cosine(files, a, b):
 def carded(files, **changes):
     """An embedder that carries a card."""
     model = OnnxEmbedder(files["model"], threads=1)
-    values = {"contract_id": model.contract.contract_id, "operating_points": POINTS, **changes}
+    contract_id = model.contract.contract_id
+    values = {"contract_id": contract_id, "operating_points": POINTS, "flip": False, **changes}
     model._threshold_card = types.SimpleNamespace(**values)
     return model
 

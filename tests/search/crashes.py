@@ -5,7 +5,7 @@
 Each round forks a child that enrols, replaces, removes and migrates at full speed and says over a
 pipe what it begins and what was acknowledged; it is killed with SIGKILL after a random time. Then
 the gallery is opened and compared with what was acknowledged. Prints the number of acknowledged
-operations; any difference ends with a traceback.
+operations and of kills in the middle of one; any difference ends with a traceback.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def check(path, known, flight):
 
 def main():
     folder, rounds, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    path, rng, known, total = folder / "g.db", random.Random(seed), {}, 0
+    path, rng, known, total, inside = folder / "g.db", random.Random(seed), {}, 0, 0
     with opened(path, MODELS[0]) as gallery:
         gallery.allow(record(*MODELS))
         gallery.allow(record(*reversed(MODELS)))
@@ -143,8 +143,9 @@ def main():
         for operation in done:
             known = apply(known, operation)
         total += len(done)
+        inside += flight is not None
         known = check(path, known, flight)
-    sys.stdout.write(f"{total}\n")
+    sys.stdout.write(f"{total} {inside}\n")
 
 
 if __name__ == "__main__":

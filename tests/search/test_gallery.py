@@ -173,7 +173,10 @@ def test_another_model_is_refused_with_what_to_do(tmp_path):
         match=r"g\.db was enrolled with teacher .* this model is other .* gallery migrate g\.db",
     ):
         opened(path, model("other", space="elsewhere"))
-    with pytest.raises(ContractMismatch, match="never measured together: run `crossface compat`"):
+    with pytest.raises(
+        ContractMismatch,
+        match="never measured together: run `crossface compat teacher student --data",
+    ):
         opened(path, model("student"))
 
 
@@ -189,6 +192,21 @@ def test_a_measured_student_may_search_but_not_enrol(tmp_path):
             gallery.enroll("b", rows[1:])
     with pytest.raises(ValueError, match="do not share a space"):
         record(teacher, model("stranger", space="elsewhere"))
+
+
+def test_a_card_promises_nothing_where_two_models_meet(tmp_path):
+    """It was measured with the student on both sides; the teacher's templates are another thing."""
+    path, rows = tmp_path / "g.db", vectors(2)
+    teacher, student = model(), model("student")
+    with opened(path) as gallery:
+        gallery.enroll("a", rows[:1])
+        gallery.allow(record(teacher, student))
+        gallery.migrate(student)
+    with opened(path, student, card=card(student, at_10=0.4)) as gallery:
+        answer = gallery.identify(rows[0])
+        assert (answer.threshold, answer.fpir, answer.best.person) == (0.4, None, "a")
+        gallery.re_enroll("a", rows[:1])
+        assert gallery.identify(rows[0]).fpir == 0.01
 
 
 def test_migration_moves_people_as_they_are_seen_and_loses_nobody(tmp_path):

@@ -111,8 +111,9 @@ def test_doctor_exits_with_one_when_there_is_something_to_look_at(gallery, call)
 
 def test_migrate_tells_who_waits(gallery, call, monkeypatch):
     new = SimpleNamespace(contract=model("new"))
-    monkeypatch.setattr("crossface.api.load_model", lambda path, input_spec=None: new)
-    assert call("migrate", gallery)[0] == 2
+    opener = "crossface.pipeline.networks.open_recogniser"
+    monkeypatch.setattr(opener, lambda path, input_spec=None: new)
+    assert call("migrate", gallery)[1] == "3 people are enrolled with teacher\n"
     code, out, _ = call("migrate", gallery, "--to", "new.onnx", "--json", "-")
     assert code == 0
     assert json.loads(out)["waiting"] == ["ann", "bob", "rob"]

@@ -10,6 +10,7 @@ import json
 import shutil
 import sqlite3
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,7 +79,7 @@ def test_a_stolen_file_yields_no_name_note_template_or_code(tmp_path):
     secrets = [b"Margaret", b"Hamilton", b"signed form", b"passport"]
     for row in rows:
         secrets += [row.tobytes()[i : i + 12] for i in range(0, 240, 12)]
-        secrets += [row.astype("f2").tobytes()[:16], _codes(row[None]).tobytes()]
+        secrets += [row.astype("f2").tobytes()[:16], _codes(row[None] > 0).tobytes()]
     for body in bodies.values():
         assert not [secret for secret in secrets if secret in body]
 
@@ -90,6 +91,9 @@ def test_an_unencrypted_file_does_hold_them_which_is_why_the_search_above_means_
         body = b"".join(file_bytes(tmp_path / "g.db").values())
     assert b"Margaret" in body
     assert rows[0].tobytes()[:12] in body
+    # the sign code is one bit a dimension, sign bits of the vector in the order of the dimensions
+    bits = (rows[0] > 0).astype(np.uint8)
+    assert _codes(rows > 0).tobytes() == np.packbits(bits).tobytes()
 
 
 def edited(path, *statements):

@@ -26,7 +26,10 @@ COMMANDS = {
     "detect": "crossface.app.commands.detect",
     "embed": "crossface.app.commands.embed",
     "verify": "crossface.app.commands.verify",
+    "enroll": "crossface.app.commands.enroll",
+    "identify": "crossface.app.commands.identify",
     "gallery": "crossface.app.commands.gallery",
+    "cluster": "crossface.app.commands.cluster",
     "export": "crossface.app.commands.export",
     "models": "crossface.app.commands.models",
     "protocol": "crossface.app.commands.protocol",
@@ -43,8 +46,11 @@ class _InOrder(TyperGroup):
         return list(COMMANDS)
 
 
-def build() -> typer.Typer:
-    """The command tree; importing a verb's module imports nothing heavy."""
+def build(verb: str | None = None) -> typer.Typer:
+    """The command tree, or the branch of one verb; importing a verb's module imports nothing heavy.
+
+    Reading the options of all verbs takes longer than everything else that ``--help`` needs.
+    """
     app = typer.Typer(
         name="crossface",
         cls=_InOrder,
@@ -56,6 +62,8 @@ def build() -> typer.Typer:
     )
     app.callback()(_options)
     for name, module in COMMANDS.items():
+        if verb not in {None, name}:
+            continue
         app.command(name)(import_module(module).command)
     return app
 
@@ -88,8 +96,10 @@ def _options(
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; exit codes are those of ``core.errors``."""
+    given = sys.argv[1:] if arguments is None else arguments
+    first = next((word for word in given if not word.startswith("-")), None)
     try:
-        build()(args=arguments, standalone_mode=True)
+        build(first if first in COMMANDS else None)(args=given, standalone_mode=True)
     except CrossfaceError as error:
         if os.environ.get("CROSSFACE_DEBUG"):
             raise
@@ -114,6 +124,10 @@ def main(arguments: list[str] | None = None) -> None:
             "onnx": "export",
             "onnxscript": "export",
             "matplotlib": "plots",
+            "scipy": "cluster",
+            "faiss": "ann",
+            "numba": "ann",
+            "cryptography": "crypto",
         }.get(error.name or "")
         if extra is None or os.environ.get("CROSSFACE_DEBUG"):
             raise

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crossface.core.files import atomic_path
 from crossface.core.types import Face, Failure, UInt8Image
 
-_GREEN, _RED = (0, 200, 0), (220, 0, 0)
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+
+_GREEN, _RED, _WHITE = (0, 200, 0), (220, 0, 0), (255, 255, 255)
 
 
 def face_json(face: Face) -> dict[str, Any]:
@@ -69,18 +73,39 @@ def show_pictures(names: list[str], results: list[list[Face] | Failure], *, line
     return 0 if any(results) else 3
 
 
-def draw_faces(image: UInt8Image, faces: list[Face], target: Path) -> None:
-    """Write the picture with boxes and landmarks as a PNG; a face that failed is red."""
+def draw_faces(
+    image: UInt8Image, faces: list[Face], target: Path, labels: Sequence[str] = ()
+) -> None:
+    """Write the picture with boxes, landmarks and labels as a PNG; a face that failed is red."""
     from PIL import Image, ImageDraw
 
     picture = Image.fromarray(image)
     pen = ImageDraw.Draw(picture)
     line = max(1, round(max(picture.size) / 400))
-    for face in faces:
+    for number, face in enumerate(faces):
+        label = labels[number] if number < len(labels) else ""
         colour = _GREEN if face.failure is None else _RED
         box = face.bbox
         pen.rectangle((box.x1, box.y1, box.x2, box.y2), outline=colour, width=line)
         for x, y in face.kps_px.tolist():
             pen.ellipse((x - line, y - line, x + line, y + line), fill=colour)
+        if label:
+            _write(pen, picture.size, face, label, colour)
     with atomic_path(target) as temporary:
         picture.save(temporary, "PNG")
+
+
+def _write(
+    pen: ImageDraw, size: tuple[int, int], face: Face, label: str, colour: tuple[int, int, int]
+) -> None:
+    """A label in a filled box above the face, moved inside where the picture ends."""
+    from PIL import ImageFont
+
+    height = max(11, round(max(size) / 45))
+    font = ImageFont.load_default(size=height)
+    left, top, right, bottom = pen.textbbox((0, 0), label, font=font)
+    wide, tall = right - left + height // 2, bottom - top + height // 2
+    x = min(max(face.bbox.x1, 0.0), max(0.0, size[0] - wide))
+    y = face.bbox.y1 - tall if face.bbox.y1 >= tall else min(face.bbox.y2, size[1] - tall)
+    pen.rectangle((x, y, x + wide, y + tall), fill=colour)
+    pen.text((x - left + height // 4, y - top + height // 4), label, fill=_WHITE, font=font)

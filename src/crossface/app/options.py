@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -42,3 +43,42 @@ Groups = Annotated[
     Path | None, typer.Option(help="CSV: a column of picture keys, others are attributes.")
 ]
 GroupColumns = Annotated[str | None, typer.Option(help="Group columns, with commas [all].")]
+
+PhotoModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        envvar="CROSSFACE_MODEL",
+        help="Recogniser: ONNX file, name, or an InsightFace pack.",
+    ),
+]
+DetectorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        envvar="CROSSFACE_DETECTOR",
+        help="ONNX file or name [the pack's, or the only one in the model store].",
+    ),
+]
+GalleryFile = Annotated[Path, typer.Argument(metavar="GALLERY", help="The gallery's file.")]
+Key = Annotated[Path | None, typer.Option(help="Key file [environment: CROSSFACE_GALLERY_KEY].")]
+USABLE_QUALITY = 0.4
+"""Least quality of a face that is enrolled or grouped where nothing else is said: eyes 14 px apart,
+say. Worse faces of different people look alike to a recogniser."""
+Draw = Annotated[
+    Path | None, typer.Option(help="Folder for the pictures with boxes and landmarks.")
+]
+
+
+def day(text: str, option: str) -> date:
+    """A day written YYYY-MM-DD.
+
+    Raises:
+        UsageError: if it is written otherwise.
+    """
+    from crossface.core.errors import UsageError
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} is written YYYY-MM-DD, got {text!r}") from None

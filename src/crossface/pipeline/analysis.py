@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from crossface.core.card import ThresholdCard
 from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import ImageError, UsageError
 from crossface.core.geometry import align
@@ -113,6 +114,18 @@ class FaceAnalysis:
     def contract(self) -> EmbeddingContract:
         """Which model the embeddings come from, and the space they live in."""
         return self.embedder.contract
+
+    def follow_card(self) -> ThresholdCard | None:
+        """Embed as the model's threshold card was measured, and return the card.
+
+        A card measured with the mirror image turns ``flip`` on; one measured without it says
+        nothing about an analysis that was made with ``flip``, so that there is none then.
+        """
+        card: ThresholdCard | None = getattr(self.embedder, "threshold_card", None)
+        if card is None or (self.flip and not card.flip):
+            return None
+        self.flip = card.flip
+        return card
 
     def get(
         self,

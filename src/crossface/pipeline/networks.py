@@ -13,7 +13,7 @@ from crossface.core.protocols import Embedder
 from crossface.core.types import FloatArray, UInt8Batch, UInt8Image
 from crossface.pipeline.detectors import Detections, Detector, DetectorOptions, open_detector
 from crossface.pipeline.runtimes.onnx_runtime import OnnxEmbedder
-from crossface.pipeline.runtimes.sessions import Runtime
+from crossface.pipeline.runtimes.sessions import Runtime, available_cores
 from crossface.pipeline.store import ModelStore
 
 
@@ -77,6 +77,21 @@ def open_networks(
         else _open_embedder(model, store, options, 1),
     )
     return one, many
+
+
+def open_recogniser(
+    model: str | Path, *, input_spec: InputSpec | None = None, threads: int | None = None
+) -> Embedder:
+    """The recogniser that ``FaceAnalysis`` would use, without a detector.
+
+    Raises:
+        CrossfaceError: a name or file that cannot be used.
+    """
+    options = NetworkOptions(input_spec=input_spec)
+    opened = _open_embedder(model, ModelStore(), options, threads or available_cores())
+    if opened is None:  # only where no model is named
+        raise UsageError("a recogniser is missing: name a file or a model of the store")
+    return opened
 
 
 def _detector_of_pack(model: str | Path | Embedder | None, store: ModelStore) -> Path:

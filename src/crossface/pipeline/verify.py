@@ -63,8 +63,8 @@ def verify(
         else FaceAnalysis(model, detector, quality=False, threads=threads)
     )
     card = getattr(analysis.embedder, "threshold_card", None)
-    if not isinstance(model, FaceAnalysis) and getattr(card, "flip", False):
-        analysis.flip = True  # the card's thresholds were measured so
+    if not isinstance(model, FaceAnalysis):
+        analysis.follow_card()
     first, first_notes = largest_face(analysis, a, "the first picture")
     second, second_notes = largest_face(analysis, b, "the second picture")
     similarity = _cosine(first, second)

@@ -50,8 +50,8 @@ def examine(
         skipped.append("duplicates and outliers: no card and no similarity was given")
     else:
         named = {row.id: person.name for row, person in rows}
-        findings += _duplicates(index, people, named, similarity)
-        findings += _outliers(people, rows, index, similarity)
+        findings += _duplicates(index, named, similarity)
+        findings += _outliers(rows, index, similarity)
     return Health(tuple(findings), tuple(skipped))
 
 
@@ -79,11 +79,9 @@ def _of_the_person(
             yield Finding("low-quality", person.name, detail, template.id)
 
 
-def _duplicates(
-    index: PersonIndex, people: People, named: dict[int, str], similarity: float
-) -> list[Finding]:
+def _duplicates(index: PersonIndex, named: dict[int, str], similarity: float) -> list[Finding]:
     closest: dict[tuple[int, int], float] = {}
-    for ids, vectors in _blocks(index, people):
+    for ids, vectors in _blocks(index):
         owners = index.persons_of(ids)
         for owner, found in zip(
             owners.tolist(), index.nearest(vectors, _NEIGHBOURS, "max"), strict=True
@@ -105,14 +103,14 @@ def _duplicates(
 
 
 def _outliers(
-    people: People, rows: list[tuple[Row, Person]], index: PersonIndex, similarity: float
+    rows: list[tuple[Row, Person]], index: PersonIndex, similarity: float
 ) -> Iterator[Finding]:
     searchable = set(index.ids.tolist())
     for _, person in rows:
         ids = np.array([t.id for t in person.templates if t.id in searchable], dtype=np.int64)
         if len(ids) < 3:  # of two that disagree nobody knows which is wrong
             continue
-        vectors = people.vectors(ids)
+        vectors = index.vectors(ids)
         others = vectors @ vectors.T
         np.fill_diagonal(others, -1.0)
         for template_id, nearest in zip(ids.tolist(), others.max(axis=1), strict=True):
@@ -123,7 +121,7 @@ def _outliers(
                 )
 
 
-def _blocks(index: PersonIndex, people: People) -> Iterator[tuple[IdArray, FloatArray]]:
+def _blocks(index: PersonIndex) -> Iterator[tuple[IdArray, FloatArray]]:
     for start in range(0, len(index), _BLOCK):
         ids = index.ids[start : start + _BLOCK]
-        yield ids, people.vectors(ids)
+        yield ids, index.vectors(ids)

@@ -26,7 +26,7 @@ class Enrolling:
     quality: float | Sequence[float] | None = None
     consent: str | None = None
     retain_until: date | None = None
-    note: str | None = None
+    note: str | Sequence[str] | None = None
 
 
 def check_name(name: str) -> str:
@@ -76,14 +76,15 @@ def prepare(person: Enrolling, dim: int, min_quality: float | None) -> list[NewT
         if not len(vectors):
             raise GalleryError("no face was given")
         qualities = _qualities(person, len(vectors))
+        notes = _notes(person.note, len(vectors))
         if min_quality is not None:
             for position, quality in enumerate(qualities, start=1):
                 _check_quality(quality, min_quality, f"face {position} of {len(vectors)}")
     except GalleryError as error:
         raise GalleryError(f"{person.name!r} was not enrolled: {error}") from None
     return [
-        NewTemplate(vector, quality, person.note)
-        for vector, quality in zip(vectors, qualities, strict=True)
+        NewTemplate(vector, quality, note)
+        for vector, quality, note in zip(vectors, qualities, notes, strict=True)
     ]
 
 
@@ -99,6 +100,14 @@ def _qualities(person: Enrolling, count: int) -> list[float | None]:
     if not np.isfinite(values).all():
         raise GalleryError("a quality is not a finite number")
     return [float(value) for value in values]
+
+
+def _notes(given: str | Sequence[str] | None, count: int) -> Sequence[str | None]:
+    if given is None or isinstance(given, str):
+        return [given] * count
+    if len(given) != count:
+        raise GalleryError(f"{count} faces need as many notes, got {len(given)}")
+    return given
 
 
 def _check_quality(quality: float | None, least: float, which: str) -> None:

@@ -72,6 +72,7 @@ class Gallery:
         min_quality: float | None = None,
         fpir: float = 0.01,
         backend: str = "exact",
+        progress: bool = False,
     ) -> Self:
         """Open a gallery, or make one.
 
@@ -87,6 +88,7 @@ class Gallery:
             min_quality: least quality of a face that may be enrolled; None asks for none.
             fpir: the false positive identification rate that verdicts stand for.
             backend: the index, a name of ``BACKENDS``.
+            progress: show on stderr how far the first search is in building the index.
 
         Raises:
             GalleryError: if the file cannot be opened, or the key is missing, needless or wrong.
@@ -105,6 +107,7 @@ class Gallery:
             gallery = cls(
                 store, resolved, card=card, min_quality=min_quality, fpir=fpir, backend=backend
             )
+            gallery._index.progress = progress
             gallery.finish_erasure()
         except BaseException:
             store.close()
@@ -134,7 +137,7 @@ class Gallery:
         quality: float | Sequence[float] | None = None,
         consent: str | None = None,
         retain_until: date | None = None,
-        note: str | None = None,
+        note: str | Sequence[str] | None = None,
     ) -> Enrolment:
         """Enrol faces of a person, new or known.
 
@@ -144,7 +147,7 @@ class Gallery:
             quality: of all faces or of each; a face's own where None.
             consent: what the person agreed to, kept encrypted.
             retain_until: the last day the person may be kept; see ``expire``.
-            note: where the faces come from, kept encrypted.
+            note: where the faces come from, or each of them, kept encrypted.
 
         Raises:
             GalleryError: if the name or a face may not enter; nothing is then enrolled.
@@ -172,7 +175,7 @@ class Gallery:
         faces: FloatArray | Sequence[Face],
         *,
         quality: float | Sequence[float] | None = None,
-        note: str | None = None,
+        note: str | Sequence[str] | None = None,
     ) -> Enrolment:
         """Replace all templates of a person, in one transaction, and erase the old ones.
 
@@ -230,7 +233,7 @@ class Gallery:
         with self._operation(), self._store.snapshot():
             index = self._index.current()
             decision = self._decision(threshold, index.people)
-            found = index.nearest(queries, top, group)
+            found = index.nearest(self._index.placed(queries), top, group)
             names = self._people.names({score.person for row in found for score in row})
         bar = None if decision is None else decision.threshold
         return tuple(
@@ -384,7 +387,7 @@ class Gallery:
             return Decision(threshold, None)
         if self._card is None:
             return None
-        return decide(self._card, persons=people, fpir=self._fpir)
+        return decide(self._card, persons=people, fpir=self._fpir, mixed=self._index.mixed)
 
     def _remove(self, action: str, choose: Callable[[], Sequence[Row]]) -> Removal:
         with self._operation():

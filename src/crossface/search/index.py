@@ -36,9 +36,13 @@ class PersonIndex:
         backend: a name of ``BACKENDS``.
         dim: length of the vectors.
         rows: reads exact vectors from the record.
+
+    Attributes:
+        vectors: ``rows``, for those who look at single templates.
     """
 
     def __init__(self, backend: str, dim: int, rows: RowReader) -> None:
+        self.vectors = rows
         self.backend: Backend = BACKENDS.resolve(backend)(dim, rows)
         self._ids = np.empty(0, dtype=np.int64)
         self._persons = np.empty(0, dtype=np.int32)

@@ -24,9 +24,9 @@ def check_opening(store: Store, contract: EmbeddingContract) -> None:
         return
     if primary.comparable_with(contract):
         advice = (
-            "they share a space but were never measured together: run `crossface compat` on both "
-            f"and give the gallery its record, or run `crossface gallery migrate {store.path.name}"
-            " --to MODEL`"
+            "they share a space but were never measured together: run `crossface compat "
+            f"{primary.model_id} {contract.model_id} --data ... --gallery {store.path.name}`, or "
+            f"`crossface gallery migrate {store.path.name} --to MODEL`"
         )
     else:
         advice = (
@@ -88,11 +88,12 @@ def settle(store: Store) -> None:
 
 def progress(store: Store, everybody: Iterable[tuple[Row, Person]]) -> Migration:
     """How many people are enrolled with the model that enrols, and who is not."""
-    target = store.enrolling().contract_id
+    model = store.enrolling()
+    target = model.contract_id
     people = [person for _, person in everybody]
     waiting = tuple(
         person.name
         for person in people
         if any(template.contract_id != target for template in person.templates)
     )
-    return Migration(target, len(people) - len(waiting), waiting)
+    return Migration(target, len(people) - len(waiting), waiting, model.model_id)

@@ -104,11 +104,12 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """How far a gallery is on its way to another model."""
+    """How far a gallery is on its way to another model: ``target`` is its contract."""
 
     target: str
     done: int
     waiting: tuple[str, ...]
+    model: str = ""
 
     @property
     def complete(self) -> bool:

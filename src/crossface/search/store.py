@@ -12,7 +12,7 @@ from typing import Any
 from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import GalleryError
 from crossface.core.log import get_logger
-from crossface.search.compat import CompatRecord
+from crossface.search.compat import CompatRecord, Leave, leave_of
 from crossface.search.keys import KEY_VARIABLE, Cipher, make_cipher
 from crossface.search.log import AuditLog
 from crossface.search.readers import FileReader
@@ -205,12 +205,41 @@ class Store:
             ),
         )
 
+    def leave_of(self, probe: EmbeddingContract) -> Leave:
+        """Whose templates this model's probes may be compared with, and by which map."""
+        found = self.rows(
+            "SELECT json FROM compat WHERE probe_contract = ? ORDER BY created DESC, rowid DESC",
+            (probe.contract_id,),
+        )
+        records = [CompatRecord.model_validate_json(row[0]) for row in found]
+        return leave_of(probe, self.primary(), records)
+
     def searchable_by(self, probe: EmbeddingContract) -> tuple[str, ...]:
         """Contracts whose templates this model's probes may be compared with."""
-        found = self.rows(
-            "SELECT gallery_contract FROM compat WHERE probe_contract = ?", (probe.contract_id,)
-        )
-        return tuple(dict.fromkeys([probe.contract_id, *(row[0] for row in found)]))
+        return self.leave_of(probe).contract_ids
+
+
+def contract_of(path: Path) -> EmbeddingContract:
+    """The model a gallery enrols with; it is no secret, so no key is needed.
+
+    Raises:
+        GalleryError: if the file is missing or is no gallery.
+    """
+    if not path.is_file():
+        raise GalleryError(f"{path.name} does not exist")
+    with in_sentences(path.name):
+        db = connect(path)
+        try:
+            check_file(db, path.name)
+            found = db.execute(
+                "SELECT json FROM contracts WHERE contract_id = (SELECT CAST(value AS TEXT) FROM "
+                "meta WHERE key IN ('contract', 'migrating_to') ORDER BY key DESC LIMIT 1)"
+            ).fetchone()
+        finally:
+            db.close()
+    if found is None:
+        raise GalleryError(f"{path.name} is damaged: it lacks its contract")
+    return EmbeddingContract.model_validate_json(found[0])
 
 
 def now() -> str:

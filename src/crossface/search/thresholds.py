@@ -16,7 +16,9 @@ class Decision:
     fpir: float | None
 
 
-def decide(card: ThresholdCard, *, persons: int, fpir: float) -> Decision | None:
+def decide(
+    card: ThresholdCard, *, persons: int, fpir: float, mixed: bool = False
+) -> Decision | None:
     """The threshold for a gallery of ``persons`` people, or None where the card is silent.
 
     The row is chosen by ``core.card.operating_point``: the lowest threshold that promises as much.
@@ -25,6 +27,8 @@ def decide(card: ThresholdCard, *, persons: int, fpir: float) -> Decision | None
         card: the model's threshold card.
         persons: people enrolled.
         fpir: the false positive identification rate to stand for.
+        mixed: templates of another model are searched too. The card was measured with one model
+            on both sides, so its threshold then stands for no rate.
 
     Raises:
         UsageError: if the card has rows for this size but none that promises this rate.
@@ -34,7 +38,7 @@ def decide(card: ThresholdCard, *, persons: int, fpir: float) -> Decision | None
         return None
     point = operating_point(card, gallery_size=max(persons, 1), fpir=fpir)
     if point is not None:
-        return Decision(point.threshold, fpir)
+        return Decision(point.threshold, None if mixed else fpir)
     known = sorted({row.fpir_target for size in sizes for row in card.fpir_by_gallery_size[size]})
     raise UsageError(
         f"the threshold card promises no FPIR of {fpir:g} or less for galleries of {persons} "

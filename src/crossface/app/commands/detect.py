@@ -7,14 +7,18 @@ from typing import Annotated
 
 import typer
 
-from crossface.app.options import JsonOut, Threads
+from crossface.app.options import Draw, JsonOut, Threads
 
 
 def command(  # noqa: PLR0917  # a command's options
     context: typer.Context,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs.")],
     detector: Annotated[
-        str, typer.Option(help="ONNX file or name (crossface models list), or an InsightFace pack.")
+        str,
+        typer.Option(
+            envvar="CROSSFACE_DETECTOR",
+            help="ONNX file or name (crossface models list), or an InsightFace pack.",
+        ),
     ],
     kind: Annotated[
         str | None, typer.Option(help="retinaface, scrfd or yunet, if the file does not say.")
@@ -28,9 +32,13 @@ def command(  # noqa: PLR0917  # a command's options
     liveness: Annotated[
         list[Path] | None, typer.Option(help="MiniFASNet file; repeat for the second.")
     ] = None,
-    draw: Annotated[
-        Path | None, typer.Option(help="Folder for the pictures with boxes and landmarks.")
+    lightqnet: Annotated[
+        Path | None, typer.Option(help="LightQNet file: a learned part of the quality.")
     ] = None,
+    fsanet: Annotated[
+        list[Path] | None, typer.Option(help="FSA-Net file: head pose; repeat to average.")
+    ] = None,
+    draw: Draw = None,
     threads: Threads = None,
     json_out: JsonOut = None,
 ) -> None:
@@ -43,10 +51,16 @@ def command(  # noqa: PLR0917  # a command's options
     from crossface.pipeline.analysis import FaceAnalysis
     from crossface.pipeline.detectors import DetectorOptions
     from crossface.pipeline.networks import NetworkOptions
+    from crossface.pipeline.quality import QualityMeter
 
     options = NetworkOptions(kind, DetectorOptions(min_score=min_score, max_side_px=max_side))
     analysis = FaceAnalysis(
-        None, detector, liveness=liveness or None, threads=threads, options=options
+        None,
+        detector,
+        quality=QualityMeter(lightqnet=lightqnet, fsanet=fsanet or ()),
+        liveness=liveness or None,
+        threads=threads,
+        options=options,
     )
     results = []
     with Progress("detect", len(images), enabled=not context.obj["quiet"]) as progress:

@@ -14,11 +14,18 @@ def command(  # noqa: PLR0917  # a command's options
     context: typer.Context,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs.")],
     model: Annotated[
-        str, typer.Option(help="Recogniser: ONNX file, name, or an InsightFace pack.")
+        str,
+        typer.Option(
+            envvar="CROSSFACE_MODEL", help="Recogniser: ONNX file, name, or an InsightFace pack."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="NumPy archive to write (.npz).")],
     detector: Annotated[
-        str | None, typer.Option(help="ONNX file or name [the pack's, if the model is one].")
+        str | None,
+        typer.Option(
+            envvar="CROSSFACE_DETECTOR",
+            help="ONNX file or name [the pack's, if the model is one].",
+        ),
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Add the mirror image's embedding.")] = False,
     input_spec: InputSpecOption = None,

@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crossface.app.options import InputSpecOption, JsonOut
+from crossface.app.options import (
+    DetectorOption,
+    GalleryFile,
+    InputSpecOption,
+    JsonOut,
+    Key,
+    PhotoModel,
+    day,
+)
+from crossface.app.photos import PhotoOptions
 
 if TYPE_CHECKING:
+    from crossface.pipeline.analysis import FaceAnalysis
     from crossface.search.gallery import Gallery
 
 
@@ -28,17 +38,21 @@ class Action(StrEnum):
     doctor = "doctor"
     verify_log = "verify-log"
     migrate = "migrate"
+    re_enroll = "re-enroll"
+    allow = "allow"
 
 
 def command(  # noqa: PLR0913, PLR0917  # a command's options
     action: Annotated[Action, typer.Argument(help="What to do.", metavar="ACTION")],
-    gallery: Annotated[Path, typer.Argument(metavar="GALLERY", help="The gallery's file.")],
+    gallery: GalleryFile,
     name: Annotated[
-        str | None, typer.Argument(metavar="[PERSON]", help="Who, for show and remove.")
+        str | None, typer.Argument(metavar="[PERSON]", help="Who, for show, remove and re-enroll.")
     ] = None,
-    key: Annotated[
-        Path | None, typer.Option(help="Key file [environment: CROSSFACE_GALLERY_KEY].")
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[IMAGE...]", help="Photographs or folders, for re-enroll."),
     ] = None,
+    key: Key = None,
     out: Annotated[Path | None, typer.Option(help="File to write, for export.")] = None,
     plaintext: Annotated[
         bool, typer.Option("--plaintext", help="Export names and vectors in plain text (.npz).")
@@ -50,30 +64,55 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         float | None, typer.Option(help="Same person from this cosine on, for doctor.")
     ] = None,
     min_quality: Annotated[
-        float | None, typer.Option(help="Least quality of an enrolment, for doctor.")
+        float | None,
+        typer.Option(help="Least quality of an enrolment, for doctor and re-enroll."),
     ] = None,
     head: Annotated[
         str | None, typer.Option(help="Log head of an earlier export, for verify-log.")
     ] = None,
     to: Annotated[str | None, typer.Option(help="The model to move to, for migrate.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="What crossface compat wrote, for allow.")
+    ] = None,
+    model: PhotoModel = None,
+    detector: DetectorOption = None,
     input_spec: InputSpecOption = None,
     json_out: JsonOut = None,
 ) -> None:
-    """ACTION is list, show, remove, export, expire, doctor, verify-log or migrate."""
+    """Look at, thin out, move and check a gallery of people.
+
+    list, show PERSON; remove PERSON, expire: erase; re-enroll PERSON IMAGE...: new templates for
+    old; export --out FILE; doctor: what needs attention (exit code 1 if something does);
+    verify-log [--head HEAD]; migrate [--to MODEL]: start, or how far it is; allow --record FILE:
+    another model may search, as crossface compat measured.
+    """
     from crossface.search.gallery import Gallery
 
     asked = Asked(
         name=name,
+        images=tuple(images or ()),
         out=out,
         plaintext=plaintext,
-        today=None if today is None else _day(today),
+        today=None if today is None else day(today, "--today"),
         similarity=similarity,
         head=head,
         to=to,
-        input_spec=input_spec,
+        record=record,
+        photos=PhotoOptions(model, detector, input_spec=input_spec),
     )
-    with Gallery.open(gallery, key=key, create=False, min_quality=min_quality) as opened:
-        lines, document, code = _ACTIONS[action](opened, asked)
+    # re-enrolling opens it with a model, whose vectors it then takes
+    analysis = asked.analysis(gallery) if action is Action.re_enroll else None
+    with Gallery.open(
+        gallery,
+        key=key,
+        create=False,
+        min_quality=min_quality,
+        contract=None if analysis is None else analysis.contract,
+    ) as opened:
+        if analysis is None:
+            lines, document, code = _ACTIONS[action](opened, asked)
+        else:
+            lines, document, code = _re_enroll(opened, asked, analysis, min_quality)
     if json_out is not None:
         from crossface.app.output import show_json
 
@@ -89,13 +128,26 @@ class Asked:
     """The options of one call, and those an action cannot do without."""
 
     name: str | None
+    images: tuple[Path, ...]
     out: Path | None
     plaintext: bool
     today: date | None
     similarity: float | None
     head: str | None
     to: str | None
-    input_spec: str | None
+    record: Path | None
+    photos: PhotoOptions
+
+    def analysis(self, gallery: Path) -> FaceAnalysis:
+        """The networks, after what can be wrong with the words was found."""
+        from crossface.app.photos import open_analysis
+        from crossface.core.errors import UsageError
+        from crossface.search.store import contract_of
+
+        self.need("name", "re-enroll")
+        if not self.images:
+            raise UsageError("gallery re-enroll needs photographs of the person")
+        return open_analysis(self.photos, contract_of(gallery))
 
     def need(self, what: str, action: str) -> Any:  # noqa: ANN401  # an option's value
         """An option's value.
@@ -112,6 +164,7 @@ class Asked:
         return value
 
 
+_NAMES_SHOWN = 20
 Answer = tuple[list[str], Any, int]
 
 
@@ -126,7 +179,7 @@ def _show(gallery: Gallery, asked: Asked) -> Answer:
     person = _person(gallery.show(asked.need("name", "show")))
     lines = [f"{key}\t{value}" for key, value in person.items() if key != "templates"]
     for template in person["templates"]:
-        lines.append("template\t" + "\t".join(f"{k} {v}" for k, v in template.items()))
+        lines.append("template\t" + "\t".join(f"{k} {_short(v)}" for k, v in template.items()))
     return lines, person, 0
 
 
@@ -181,19 +234,62 @@ def _verify_log(gallery: Gallery, asked: Asked) -> Answer:
 
 
 def _migrate(gallery: Gallery, asked: Asked) -> Answer:
-    from crossface import api
+    if asked.to is None:
+        status = gallery.migration()
+    else:
+        from crossface.pipeline.networks import open_recogniser
 
-    model = api.load_model(asked.need("to", "migrate"), input_spec=asked.input_spec)
-    status = gallery.migrate(model.contract)
+        contract = open_recogniser(asked.to, input_spec=asked.photos.spec()).contract
+        status = gallery.migrate(contract)
     document = {
         "target": status.target,
         "done": status.done,
         "waiting": list(status.waiting),
         "complete": status.complete,
     }
-    lines = [f"moving to {model.contract.model_id} (contract {status.target})"]
-    lines.append(f"{status.done} people are there, {len(status.waiting)} wait to be seen again")
+    lines = [f"{status.done} people are enrolled with {status.model}"]
+    if status.waiting:
+        lines.append(f"{len(status.waiting)} wait to be seen again (crossface gallery re-enroll):")
+        lines += [f"  {name}" for name in status.waiting[:_NAMES_SHOWN]]
+        left = len(status.waiting) - _NAMES_SHOWN
+        lines += [f"  and {left} more (--json names them)"] if left > 0 else []
     return lines, document, 0
+
+
+def _re_enroll(
+    gallery: Gallery, asked: Asked, analysis: FaceAnalysis, min_quality: float | None
+) -> Answer:
+    from crossface.app.photos import pictures_of
+    from crossface.core.errors import CrossfaceError
+    from crossface.pipeline.portraits import portraits
+
+    answers = list(portraits(analysis, pictures_of(list(asked.images)), min_quality=min_quality))
+    for answer in answers:
+        if isinstance(answer, CrossfaceError):  # the old templates are lost only for whole new ones
+            raise answer
+    usable = [answer for answer in answers if not isinstance(answer, CrossfaceError)]
+    done = gallery.re_enroll(
+        str(asked.name), [one.face for one in usable], note=[one.name for one in usable]
+    )
+    document = {
+        "person": done.person,
+        "templates": list(done.template_ids),
+        "erased": done.pending is None,
+        "pending": done.pending,
+    }
+    lines = [f"{done.person}: {len(usable)} new for all old templates"]
+    lines.append(done.pending or "the old ones are erased from the gallery's files")
+    return lines, document, int(done.pending is not None)
+
+
+def _allow(gallery: Gallery, asked: Asked) -> Answer:
+    from crossface.search.compat import read_record
+
+    record = read_record(asked.need("record", "allow"))
+    gallery.allow(record)
+    names = {"gallery": record.gallery.model_id, "probe": record.probe.model_id}
+    line = f"{names['probe']} may search templates of {names['gallery']}"
+    return [line], names, 0
 
 
 _ACTIONS: dict[Action, Callable[[Gallery, Asked], Answer]] = {
@@ -205,7 +301,12 @@ _ACTIONS: dict[Action, Callable[[Gallery, Asked], Answer]] = {
     Action.doctor: _doctor,
     Action.verify_log: _verify_log,
     Action.migrate: _migrate,
+    Action.allow: _allow,
 }
+
+
+def _short(value: Any) -> str:  # noqa: ANN401  # a JSON value
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _person(person: Any) -> dict[str, Any]:  # noqa: ANN401  # records.Person
@@ -214,12 +315,3 @@ def _person(person: Any) -> dict[str, Any]:  # noqa: ANN401  # records.Person
         document["retain_until"] = person.retain_until.isoformat()
     document["templates"] = list(document["templates"])
     return document
-
-
-def _day(text: str) -> date:
-    from crossface.core.errors import UsageError
-
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--today is written YYYY-MM-DD, got {text!r}") from None

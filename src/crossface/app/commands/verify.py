@@ -17,10 +17,17 @@ def command(  # noqa: PLR0917  # a command's options
     a: Annotated[Path, typer.Argument(metavar="A", help="Photograph.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Photograph.")],
     model: Annotated[
-        str, typer.Option(help="Recogniser: ONNX file, name, or an InsightFace pack.")
+        str,
+        typer.Option(
+            envvar="CROSSFACE_MODEL", help="Recogniser: ONNX file, name, or an InsightFace pack."
+        ),
     ],
     detector: Annotated[
-        str | None, typer.Option(help="ONNX file or name [the pack's, if the model is one].")
+        str | None,
+        typer.Option(
+            envvar="CROSSFACE_DETECTOR",
+            help="ONNX file or name [the pack's, if the model is one].",
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
