@@ -33,9 +33,9 @@ def load_model(
     Raises:
         WeightsError: if it cannot be read or does not say what input it wants.
     """
-    from crossface.training.teachers import open_teacher
+    from crossface.pipeline.runtimes.opening import open_embedder
 
-    return open_teacher(str(model), input_spec=input_spec, threads=threads)
+    return open_embedder(model, input_spec=input_spec, threads=threads)
 
 
 def train(
@@ -270,7 +270,7 @@ def export(
         ParityError: if the export differs; nothing is left behind.
     """
     from crossface.exporting.onnx import export_onnx
-    from crossface.training.teachers import model_file
+    from crossface.pipeline.runtimes.opening import model_file
 
     return export_onnx(model_file(model), out, samples=_sample_crops(data), atol=atol)
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "embed": "crossface.app.commands.embed",
     "verify": "crossface.app.commands.verify",
     "gallery": "crossface.app.commands.gallery",
+    "bench": "crossface.app.commands.bench",
     "export": "crossface.app.commands.export",
     "models": "crossface.app.commands.models",
     "protocol": "crossface.app.commands.protocol",
