@@ -111,7 +111,7 @@ def faces_of(vectors):
 def test_late_pictures_and_pictures_without_a_face_are_errors_of_genuine_pairs_only():
     """Twelve pictures, six pairs by hand: every similarity is right, only time is lacking."""
     one, two = (1.0, 0.0), (-0.6, 0.8)
-    faces = faces_of([one, one, one, two, two, two, two, one] + [one, one, one, two])
+    faces = faces_of([one, one, one, two, two, two, two, one, one, one, one, two])
     pairs = PairList(
         "l",
         (

@@ -89,5 +89,9 @@ def _accuracy(
         "n_pairs_lost": int(never.sum()),
         "accuracy": {key: v for key, v in found["accuracy"].items() if key != "by_fold"},
         "eer": found["eer"],
-        **{f"tar_at_fmr_{key}": entry for key, entry in found["tar_at_fmr"].items()},
+        **{
+            f"tar_at_fmr_{key}": entry
+            for key, entry in found["tar_at_fmr"].items()
+            if entry["value"] is not None
+        },
     }

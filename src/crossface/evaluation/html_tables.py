@@ -19,6 +19,12 @@ _WORDS = {
     "fnmr_at_fmr_by_identity": "FNMR at FMR, identities weighing the same",
     "fnir_at_fpir": "FNIR at FPIR",
     "fpir_by_gallery_size": "FPIR by gallery size",
+    "in_time": "pictures in time",
+    "median_ms": "median, ms",
+    "memory_before_mib": "memory before, MiB",
+    "memory_mib": "memory after, MiB",
+    "p95_ms": "95th percentile, ms",
+    "peak_memory_mib": "peak memory, MiB",
 }
 _HIDDEN_FACTS = {"failures", "warnings", "figures", "templates_failed", "model"}
 _MOST_BARS = 30
@@ -67,7 +73,8 @@ def _figure(value: Any) -> str:  # noqa: ANN401  # a JSON value
     """The body of a section, or nothing where the value holds no figure."""
     if isinstance(value, list):
         rows = [row for row in value if isinstance(row, Mapping)]
-        return _rows_table([("", row) for row in rows]) if rows and len(rows) == len(value) else ""
+        named = [(str(row.get("name", "")), _without(row, "name")) for row in rows]
+        return _rows_table(named) if rows and len(rows) == len(value) else ""
     if not isinstance(value, Mapping) or not value:
         return ""
     if all(is_interval(entry) for entry in value.values()):
@@ -80,6 +87,10 @@ def _figure(value: Any) -> str:  # noqa: ANN401  # a JSON value
         parts = [(name, _figure(entry)) for name, entry in value.items()]
         return "".join(f"<h3>{escape(str(name))}</h3>{body}" for name, body in parts if body)
     return _mixed(value) if _holds_interval(value) else ""
+
+
+def _without(row: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != key}
 
 
 def _mixed(value: Mapping[str, Any]) -> str:

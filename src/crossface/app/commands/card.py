@@ -36,7 +36,7 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         bool, typer.Option("--all-data", help="Choose on everybody; nobody is left to check on.")
     ] = False,
     embed_into: Annotated[
-        Path | None, typer.Option(help="Copy the ONNX model there with the card in its metadata.")
+        Path | None, typer.Option(help="Copy the model file there with the card in its metadata.")
     ] = None,
     no_flip: NoFlip = False,
     input_spec: InputSpecOption = None,
@@ -51,12 +51,9 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     from crossface.app.output import show_json
     from crossface.core.errors import UsageError
     from crossface.evaluation.card_check import card_table
+    from crossface.pipeline.runtimes.opening import model_file
 
-    if embed_into is not None and Path(model).suffix != ".onnx":
-        raise UsageError(
-            f"--embed-into writes ONNX metadata, {Path(model).name} is not an .onnx file; "
-            "export it first: crossface export"
-        )
+    _check_copy(model_file(model), embed_into)
     if by is not None and groups is None:
         raise UsageError("--by chooses columns of --groups, which is missing")
     embedder = api.load_model(model, input_spec=input_spec, threads=threads)
@@ -67,12 +64,29 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         from crossface.exporting.threshold_card import write_threshold_card
 
         write_threshold_card(
-            model, card, embed_into, contract=embedder.contract, input_spec=embedder.input_spec
+            model_file(model),
+            card,
+            embed_into,
+            contract=embedder.contract,
+            input_spec=embedder.input_spec,
         )
     if json_out is not None:
         show_json({"card": card.model_dump(mode="json"), "check": check}, json_out)
     if str(json_out) != "-":
         print(card_table(card, check))
+
+
+def _check_copy(model: Path, copy: Path | None) -> None:
+    from crossface.core.errors import UsageError
+
+    if copy is None:
+        return
+    if model.suffix not in {".onnx", ".safetensors"}:
+        raise UsageError(
+            f"--embed-into writes metadata of .onnx and .safetensors files, {model.name} is neither"
+        )
+    if copy.suffix != model.suffix:
+        raise UsageError(f"--embed-into copies {model.name}: expected {model.suffix}, got {copy}")
 
 
 def _measure(

@@ -38,3 +38,9 @@ def model_file(path: str | Path) -> Path:
     """The model of a run folder, or the path itself."""
     given = Path(path)
     return given / RUN_MODEL if given.is_dir() else given
+
+
+def is_own_model(path: str | Path) -> bool:
+    """Whether the path is a safetensors model or a run folder with its student."""
+    given = Path(path)
+    return given.suffix == ".safetensors" or (given / RUN_MODEL).is_file()
