@@ -126,6 +126,7 @@ def evaluate(
     flip: bool = True,
     input_spec: str | None = None,
     threads: int | None = None,
+    options: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> Report:
     """Measure a model on aligned crops, every figure with its 95 % interval.
@@ -138,6 +139,8 @@ def evaluate(
         flip: add the mirror image's embedding before normalising, as the field does.
         input_spec: see ``load_model``.
         threads: CPU threads.
+        options: of one protocol: {"by_norm": False}, {"by_detector": False} for templates,
+            {"conservative": True} for pairs.
         progress: show progress on stderr.
 
     Returns:
@@ -152,7 +155,14 @@ def evaluate(
     embedder = model
     if isinstance(model, str | Path):
         embedder = load_model(model, input_spec=input_spec, threads=threads)
-    return run_protocol(embedder, protocol, opened, flip=flip, progress=progress)  # type: ignore[arg-type]
+    return run_protocol(
+        embedder,  # type: ignore[arg-type]
+        protocol,
+        opened,
+        flip=flip,
+        options=options,
+        progress=progress,
+    )
 
 
 def compare(

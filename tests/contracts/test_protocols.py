@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from crossface.core.errors import UnknownName
+from crossface.core.errors import UnknownName, UsageError
 from crossface.evaluation.html import render_html
 from crossface.evaluation.protocol_tables import protocol_table
 from crossface.evaluation.protocols import PROTOCOLS
@@ -184,3 +184,26 @@ def test_the_order_of_the_pictures_changes_no_figure(name):
                 assert two[path][side] is None, path
             else:
                 assert two[path][side] == pytest.approx(entry[side], rel=1e-5, abs=1e-7), path
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("ijbc-11", "by_norm", False),
+        ("ijbc-11", "by_detector", False),
+        ("ijb-1n", "by_detector", False),
+        ("ytf", "by_norm", True),
+        ("pairs", "conservative", True),
+    ],
+)
+def test_a_protocols_own_switches_reach_it_and_are_said(name, option, value, tmp_path):
+    data = LAYOUTS[name](tmp_path)
+    plain = run_protocol(MeanEmbedder(2), name, data, progress=False)
+    found = run_protocol(MeanEmbedder(2), name, data, options={option: value}, progress=False)
+    said = "interval" if option == "conservative" else "switches"
+    assert plain[said] != found[said]
+
+
+def test_a_switch_of_another_protocol_is_refused():
+    with pytest.raises(UsageError, match="the protocol all-pairs has no by norm"):
+        run_protocol(MeanEmbedder(), "all-pairs", ProtocolData(SOURCE), options={"by_norm": False})
