@@ -24,6 +24,7 @@ from crossface.pipeline.detectors import open_detector
 from crossface.pipeline.networks import NetworkOptions
 from crossface.pipeline.runtimes.torch_runtime import TorchEmbedder
 from crossface.pipeline.verify import verify
+from crossface.search.gallery import Gallery
 from evaluation.card_fakes import CARD
 from face_files import encode, pattern
 from pipeline.onnx_files import one_face
@@ -171,3 +172,14 @@ def test_an_export_does_not_take_the_card_along_and_says_so(carded, tmp_path, ca
     with caplog.at_level(logging.WARNING, logger="crossface"), pytest.raises(pytest.fail.Exception):
         export_onnx(carded, tmp_path / "e.onnx", samples=crops)
     assert "threshold card stays behind" in caplog.text
+
+
+def test_a_gallery_decides_by_the_row_for_its_own_size(carded, tmp_path):
+    embedder = TorchEmbedder(carded)
+    gallery = Gallery.open(
+        tmp_path / "g.db", contract=embedder.contract, card=embedder.threshold_card
+    )
+    vector = np.eye(16, dtype=np.float32)[:1]
+    gallery.enroll("ann", vector)
+    assert gallery.identify(vector[0]).threshold == CARD.fpir_by_gallery_size[100][0].threshold
+    gallery.close()
