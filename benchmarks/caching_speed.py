@@ -19,9 +19,9 @@ import numpy as np
 from crossface.core.geometry import retarget_crops
 from crossface.data import open_faces
 from crossface.data.dataset import Subset
+from crossface.pipeline.runtimes.opening import open_embedder
 from crossface.training.cache import cached_embeddings
 from crossface.training.run import environment
-from crossface.training.teachers import open_teacher
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=4096)
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
-    teacher = open_teacher(options.teacher, input_spec=None, threads=options.threads)
+    teacher = open_embedder(options.teacher, threads=options.threads)
     whole = open_faces(options.data, labels="none")
     source = Subset(whole, range(min(options.pictures, len(whole))))
     crops = retarget_crops(np.stack([source.read(i) for i in range(64)]), teacher.input_spec)

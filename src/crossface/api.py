@@ -34,9 +34,9 @@ def load_model(
     Raises:
         WeightsError: if it cannot be read or does not say what input it wants.
     """
-    from crossface.training.teachers import open_teacher
+    from crossface.pipeline.runtimes.opening import open_embedder
 
-    return open_teacher(str(model), input_spec=input_spec, threads=threads)
+    return open_embedder(model, input_spec=input_spec, threads=threads)
 
 
 def train(
@@ -127,6 +127,7 @@ def evaluate(
     flip: bool = True,
     input_spec: str | None = None,
     threads: int | None = None,
+    options: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> Report:
     """Measure a model on aligned crops, every figure with its 95 % interval.
@@ -139,6 +140,8 @@ def evaluate(
         flip: add the mirror image's embedding before normalising, as the field does.
         input_spec: see ``load_model``.
         threads: CPU threads.
+        options: of one protocol: {"by_norm": False}, {"by_detector": False} for templates,
+            {"conservative": True} for pairs.
         progress: show progress on stderr.
 
     Returns:
@@ -153,7 +156,14 @@ def evaluate(
     embedder = model
     if isinstance(model, str | Path):
         embedder = load_model(model, input_spec=input_spec, threads=threads)
-    return run_protocol(embedder, protocol, opened, flip=flip, progress=progress)  # type: ignore[arg-type]
+    return run_protocol(
+        embedder,  # type: ignore[arg-type]
+        protocol,
+        opened,
+        flip=flip,
+        options=options,
+        progress=progress,
+    )
 
 
 def compare(
@@ -298,7 +308,7 @@ def export(
         ParityError: if the export differs; nothing is left behind.
     """
     from crossface.exporting.onnx import export_onnx
-    from crossface.training.teachers import model_file
+    from crossface.pipeline.runtimes.opening import model_file
 
     return export_onnx(model_file(model), out, samples=_sample_crops(data), atol=atol)
 

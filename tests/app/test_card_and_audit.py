@@ -99,7 +99,8 @@ def test_half_of_the_people_checks_the_card(call, room, faces):
         (["audit", "m", "--data", DATA, "--groups", "g", "--threshold", "2"], 2, "a cosine"),
         (["audit", "m", "--data", DATA, "--groups", "g", "--fmr", "2"], 2, "between 0 and 1"),
         (["audit", "m", "--data", DATA, "--groups", "nowhere.csv"], 4, "cannot be read"),
-        (["card", "m.pt", "--data", DATA, "--embed-into", "o"], 2, "export it first"),
+        (["card", "m.pt", "--data", DATA, "--embed-into", "o"], 2, "m.pt is neither"),
+        (["card", "m.onnx", "--data", DATA, "--embed-into", "o"], 2, "expected .onnx, got o"),
         (["card", "m.onnx", "--data", DATA, "--by", "x"], 2, "--groups, which is missing"),
     ],
 )

@@ -11,7 +11,13 @@ from crossface.evaluation.attack import attack_rates
 from crossface.evaluation.bootstrap import genuine_rate_interval
 from crossface.evaluation.identification import SearchScores
 from crossface.evaluation.identification_bootstrap import fnir_interval
-from crossface.evaluation.influence import FmrAt, FnmrAtFmr, auc_influence, table_spread
+from crossface.evaluation.influence import (
+    EqualError,
+    FmrAt,
+    FnmrAtFmr,
+    auc_influence,
+    table_spread,
+)
 from crossface.evaluation.intervals import rate_interval
 from crossface.evaluation.pair_bootstrap import product_bootstrap
 from crossface.evaluation.pair_scores import PairStatistics
@@ -53,15 +59,20 @@ def test_open_set_and_genuine_rates(people, mean, own, fpir):
 
 
 def test_a_list_of_some_of_all_pairs():
+    """AUC and EER cover 93 to 94 % here, not 95: with about 100 people who have mates the sample
+    tends to look better than the truth, and the limits follow it; the variance itself is right.
+    """
     world = World()
     fixed = world.imp_sd * N.inv_cdf(1 - 5e-3)
     truths = {
         "fmr": world.fmr_at(fixed),
         "fnmr 1e-2": world.fnmr_at_fmr(1e-2),
+        "fnmr 1e-2 by identity": world.fnmr_at_fmr(1e-2),
         "auc": world.auc(),
+        "eer": world.eer(),
     }
     hits = {name: [] for name in truths}
-    for seed in range(400):
+    for seed in range(3000):
         rng = np.random.default_rng(seed)
         (table,) = world.draw(rng)
         few = rng.random(table.n_impostor) < 0.3
@@ -75,7 +86,9 @@ def test_a_list_of_some_of_all_pairs():
         for name, found in {
             "fmr": FmrAt(listed, fixed / 20).influence,
             "fnmr 1e-2": FnmrAtFmr(listed, 1e-2).influence,
+            "fnmr 1e-2 by identity": FnmrAtFmr(listed, 1e-2, by_identity=True).influence,
             "auc": auc_influence(listed),
+            "eer": EqualError.of(listed).influence,
         }.items():
             error = table_spread(found, listed)
             limits = rate_interval(
@@ -87,7 +100,7 @@ def test_a_list_of_some_of_all_pairs():
             )
             hits[name].append(covers(limits, truths[name]))
     shares = {name: np.mean(row) for name, row in hits.items()}
-    assert all(0.92 <= share <= 0.98 for share in shares.values()), shares  # +- 1 % is chance
+    assert all(0.93 <= share <= 0.97 for share in shares.values()), shares  # +- 0.8 % is chance
 
 
 def test_the_product_bootstrap_is_conservative():

@@ -9,12 +9,16 @@ Genuine 0.9 and 0.6, impostor 0.7 and 0.1; the first of either kind in fold 0, t
 
 import numpy as np
 import pytest
+from fakes import MeanEmbedder, NoiseFaces, Pair, PairList
 
+from crossface.audit.spread import GroupRate, gap
+from crossface.core.card import Interval
 from crossface.evaluation import metrics
 from crossface.evaluation.attack import attack_rates, bpcer_at_apcer
 from crossface.evaluation.bootstrap import rate_replicates
 from crossface.evaluation.discard import area_under_discard, fmr_against_discard
 from crossface.evaluation.discard import fnmr_against_discard as fnmr_discard
+from crossface.evaluation.embed import embed_faces
 from crossface.evaluation.identification import (
     cmc,
     collect_searches,
@@ -25,8 +29,9 @@ from crossface.evaluation.identification import (
     rank_rate,
     threshold_at_fpir,
 )
+from crossface.evaluation.influence import FmrAt, FnmrAtFmr, auc_influence, combine
 from crossface.evaluation.pair_bootstrap import WeightedPairStatistics
-from crossface.evaluation.pair_scores import PairScores
+from crossface.evaluation.pair_scores import PairScores, score_pairs
 from crossface.evaluation.template_pairs import pair_table
 
 GENUINE = np.array([0.9, 0.6], dtype=np.float32)
@@ -163,3 +168,61 @@ def test_the_table_of_a_pair_list():
     assert found.impostor_of.tolist() == [1, 0, 2, 1]
     assert found.genuine_of.tolist() == [1, 1, 0, 0]
     assert found.auc_genuine.sum() / 2 == pytest.approx(0.75)
+
+
+def test_fnmr_at_fmr_of_a_table_with_comparisons_and_with_people_weighing_the_same():
+    # two genuine comparisons of person 0 (0.9, 0.2), one of person 1 (0.6); impostors 0.5 and 0.1
+    scores = np.array([0.9, 0.2, 0.6, 0.5, 0.1], dtype=np.float32)
+    first, second = np.array([0, 0, 1, 0, 1]), np.array([0, 0, 1, 1, 2])
+    table = pair_table(scores, first, second, ("a", "b", "c"))
+    # no false match is allowed at 0.4: just above 0.5, where 0.2 alone is missed
+    plain = FnmrAtFmr(table, 0.4)
+    assert plain.threshold == above(0.5)
+    assert (plain.n_false_matches, plain.n_false_non_matches) == (0, 1)
+    assert plain.influence.value == pytest.approx(1 / 3)
+    # by identity: half of person 0, none of person 1
+    assert FnmrAtFmr(table, 0.4, by_identity=True).influence.value == pytest.approx(1 / 4)
+    # at a given threshold one of two impostors is accepted
+    assert FmrAt(table, 0.3).influence.value == 0.5
+
+
+def test_a_difference_of_two_models_on_the_same_pairs():
+    table = pair_table(SCORES, np.array([0, 1, 0, 1]), np.array([0, 1, 2, 3]), ("a", "b", "c", "d"))
+    # the other model ranks the second genuine pair above both impostors
+    scores = np.array([0.9, 0.8, 0.7, 0.1], dtype=np.float32)
+    other = pair_table(scores, np.array([0, 1, 0, 1]), np.array([0, 1, 2, 3]), tuple("abcd"))
+    gap = combine([(1.0, auc_influence(other)), (-1.0, auc_influence(table))])
+    assert gap.value == pytest.approx(1.0 - 0.75)
+
+
+def test_pictures_that_cannot_be_acquired_are_counted_apart_from_the_rates():
+    faces = embed_faces(MeanEmbedder(), NoiseFaces((2, 2), broken=(3,)), progress=False)
+    assert faces.fta == 0.25
+    keys = [NoiseFaces((2, 2)).key(index) for index in range(4)]
+    pairs = [
+        Pair(0, keys[0], keys[1], True),
+        Pair(0, keys[0], keys[2], False),
+        Pair(0, keys[1], keys[2], False),
+        Pair(0, keys[2], keys[3], True),
+    ]
+    found = score_pairs(faces, PairList(tuple(pairs)), list_name="l")
+    assert (len(found.scores), found.n_lost) == (3, 1)
+
+
+def test_the_gap_of_two_groups_of_two_comparisons():
+    # group x accepts one of two impostors at 0.65, group y both of two at 0.05
+    rates = {
+        name: GroupRate(
+            limits=Interval(value=errors / 2),
+            errors=errors,
+            trials=2,
+            by_unit=np.array([[errors, 2.0]] * 2),
+            variance=0.0,
+        )
+        for name, errors in (("x", 1), ("y", 2))
+    }
+    found = gap(rates)
+    assert (found["worst"], found["best"]) == ("y", "x")
+    assert found["ratio"]["value"] == 2.0
+    assert found["difference"]["value"] == 0.5
+    assert found["ratio"]["low"] is None  # one error: no interval is made up

@@ -2,7 +2,6 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -22,30 +21,10 @@ from crossface.evaluation.protocol_tables import protocol_table
 from crossface.evaluation.protocols.all_pairs import evaluate_all_pairs
 from crossface.evaluation.protocols.pairs import evaluate_pairs
 from crossface.evaluation.robustness import evaluate_robustness
+from page_checks import whole
 
 SOURCE = NoiseFaces((3,) * 40)
 PAIRS = build_pairs(SOURCE, pairs_per_fold=30, folds=4)
-EMPTY = {"meta", "img", "br"}
-
-
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.seen, self.links = [], {}, []
-        self.feed(text)
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.seen[tag] = self.seen.get(tag, 0) + 1
-        self.links += [value for key, value in attrs if key in {"src", "href"}]
-        if tag not in EMPTY:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.seen[tag] = self.seen.get(tag, 0) + 1
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +36,6 @@ def faces():
 def report(faces):
     figures = pair_figures_of(faces, PAIRS, list_name="x")
     return evaluate_pairs(faces, PAIRS, fmr_targets=(0.4, 0.3)) | {"figures": figures}
-
-
-def whole(text):
-    page = Page(text)
-    assert all(link.startswith("data:image/jpeg;base64,") for link in page.links)
-    assert not re.search(r"https?:|url\(|@import|<script|<link", text)
-    return page
 
 
 def test_a_report_is_one_file_that_fetches_nothing(report, tmp_path):

@@ -30,6 +30,7 @@ COMMANDS = {
     "identify": "crossface.app.commands.identify",
     "gallery": "crossface.app.commands.gallery",
     "cluster": "crossface.app.commands.cluster",
+    "bench": "crossface.app.commands.bench",
     "export": "crossface.app.commands.export",
     "models": "crossface.app.commands.models",
     "protocol": "crossface.app.commands.protocol",

@@ -17,7 +17,7 @@ Numbers = Sequence[float] | npt.NDArray[np.floating]
 
 WIDTH, HEIGHT = 420, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 14, 42
-_BARS_WIDTH, _NAMES, _VALUES, _ROW, _LONGEST = 640, 150, 130, 24, 22
+_BARS_WIDTH, _NAMES, _VALUES, _ROW, _LONGEST = 680, 190, 130, 24, 30
 
 
 class Axis:

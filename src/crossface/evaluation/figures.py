@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,6 +81,45 @@ def all_pairs_figures_of(faces: EmbeddedFaces, table: ScoreTable | None = None) 
             "impostor": _shown(faces, _worst_impostors(faces, identity)),
         },
     }
+
+
+def set_figures_of(
+    faces: EmbeddedFaces, pairs: Sequence[tuple[str, str]] | None = None
+) -> dict[str, Any]:
+    """What the comparisons of a card or an audit have to show.
+
+    Args:
+        faces: embedded faces.
+        pairs: pairs of different people by key, where these were compared and not all.
+
+    Returns:
+        {det, histogram, worst} where people are known, else {worst}.
+    """
+    people = set(faces.identities)
+    if pairs is None and None not in people and 1 < len(people) < len(faces.keys):
+        return all_pairs_figures_of(faces)
+    return impostor_figures_of(faces, pairs)
+
+
+def impostor_figures_of(
+    faces: EmbeddedFaces, pairs: Sequence[tuple[str, str]] | None = None
+) -> dict[str, Any]:
+    """{worst} of pictures of which nobody's identity is known: the most similar ones.
+
+    Args:
+        faces: embedded faces; different pictures are taken for different people.
+        pairs: compared pairs by key; all pairs by default.
+    """
+    if pairs is None:
+        ranked = _worst_impostors(faces, np.arange(len(faces.keys)))
+    else:
+        place = {key: row for row, key in enumerate(faces.keys)}
+        kept = [(place[a], place[b]) for a, b in pairs if a in place and b in place]
+        a, b = np.array(kept, dtype=np.int64).reshape(-1, 2).T
+        scores = cosine(faces.embeddings[a], faces.embeddings[b])
+        falling = np.argsort(-scores, kind="stable")
+        ranked = _Ranked(a[falling], b[falling], scores[falling])
+    return {"worst": {"genuine": [], "impostor": _shown(faces, ranked)}}
 
 
 def _histogram(genuine: Scores, impostor: Scores) -> dict[str, Any]:

@@ -19,15 +19,20 @@ from crossface.core.errors import ImageError
 from crossface.core.files import atomic_path
 from crossface.core.protocols import FaceSource
 from crossface.core.types import UInt8Image
+from crossface.evaluation.html_card import card_sections
 from crossface.evaluation.html_charts import (
     det_chart,
     histogram_chart,
     ladder_charts,
     latency_chart,
 )
+from crossface.evaluation.html_groups import group_sections
 from crossface.evaluation.html_tables import facts_table, figure_sections
 
-_CHARTED = ("figures", "ladders", "warnings", "failures", "templates_failed", "clean")
+_CHARTED = (
+    "card", "check", "cannot_show", "clean", "columns", "drawn", "failures", "figures", "labels",
+    "ladders", "leakage", "templates_failed", "warnings",
+)  # fmt: skip
 _FAILURES_SHOWN = 20
 
 
@@ -63,6 +68,8 @@ def render_html(
             _charts(report),
             _ladders(report),
             _latency(report),
+            card_sections(report),
+            group_sections(report),
             figure_sections({k: v for k, v in report.items() if k not in _CHARTED}),
             _worst(report, source if pictures else None),
             _failures(report),
@@ -105,7 +112,7 @@ def _opening(report: Mapping[str, Any], title: str) -> str:
             ("n_identities", "identities"),
             ("n_images", "pictures"),
         )
-        if isinstance(report.get(key), int)
+        if isinstance(report.get(key), int) and report[key] > 0
     ]
     if isinstance(report.get("fta"), float):
         counts.append(f"{100 * report['fta']:.3g} % could not be acquired")

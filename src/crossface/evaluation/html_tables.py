@@ -19,8 +19,22 @@ _WORDS = {
     "fnmr_at_fmr_by_identity": "FNMR at FMR, identities weighing the same",
     "fnir_at_fpir": "FNIR at FPIR",
     "fpir_by_gallery_size": "FPIR by gallery size",
+    "in_time": "pictures in time",
+    "median_ms": "median, ms",
+    "memory_before_mib": "memory before, MiB",
+    "memory_mib": "memory after, MiB",
+    "p95_ms": "95th percentile, ms",
+    "peak_memory_mib": "peak memory, MiB",
 }
-_HIDDEN_FACTS = {"failures", "warnings", "figures", "templates_failed", "model"}
+_HIDDEN_FACTS = {
+    "cannot_show",
+    "card",
+    "failures",
+    "figures",
+    "model",
+    "templates_failed",
+    "warnings",
+}
 _MOST_BARS = 30
 _MOST_ROWS = 200
 
@@ -67,7 +81,8 @@ def _figure(value: Any) -> str:  # noqa: ANN401  # a JSON value
     """The body of a section, or nothing where the value holds no figure."""
     if isinstance(value, list):
         rows = [row for row in value if isinstance(row, Mapping)]
-        return _rows_table([("", row) for row in rows]) if rows and len(rows) == len(value) else ""
+        named = [(str(row.get("name", "")), _without(row, "name")) for row in rows]
+        return _rows_table(named) if rows and len(rows) == len(value) else ""
     if not isinstance(value, Mapping) or not value:
         return ""
     if all(is_interval(entry) for entry in value.values()):
@@ -75,11 +90,31 @@ def _figure(value: Any) -> str:  # noqa: ANN401  # a JSON value
     if all(isinstance(entry, Mapping) for entry in value.values()):
         if not any(_holds_interval(entry) for entry in value.values()):
             return ""
+        if not any(_is_cell(cell) for entry in value.values() for cell in entry.values()):
+            parts = [(name, _figure(entry)) for name, entry in value.items()]
+            return "".join(f"<h3>{escape(words_of(k))}</h3>{body}" for k, body in parts if body)
         return _rows_table(list(value.items())) + _columns_as_bars(value)
     if all(isinstance(entry, list) for entry in value.values()):
         parts = [(name, _figure(entry)) for name, entry in value.items()]
         return "".join(f"<h3>{escape(str(name))}</h3>{body}" for name, body in parts if body)
     return _mixed(value) if _holds_interval(value) else ""
+
+
+def _without(row: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != key}
+
+
+def mixed_section(title: str, value: Mapping[str, Any], *, rows: int) -> str:
+    """Facts, figures and lists under one title, lists cut after so many rows."""
+    cut: dict[str, Any] = {}
+    for key, entry in value.items():
+        inner = entry if isinstance(entry, Mapping) and not is_interval(entry) else None
+        if inner is not None and not _holds_interval(inner):
+            cut |= {f"{key} {name}": part for name, part in inner.items()}
+        else:
+            cut[key] = entry
+    cut = {key: part[:rows] if isinstance(part, list) else part for key, part in cut.items()}
+    return _section(title, _mixed(cut))
 
 
 def _mixed(value: Mapping[str, Any]) -> str:
@@ -141,7 +176,7 @@ def _rows_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     head = "".join(f"<th>{escape(words_of(key))}</th>" for key in columns)
     body = []
     for name, row in rows[:_MOST_ROWS]:
-        cells = "".join(f"<td>{_cell(row.get(key), key)}</td>" for key in columns)
+        cells = "".join(f"<td>{cell_of(row.get(key), key)}</td>" for key in columns)
         body.append(f"<tr><td>{escape(str(name))}</td>{cells}</tr>")
     note = f'<p class="note">the first {_MOST_ROWS} of {len(rows)} rows</p>'
     return (
@@ -154,7 +189,8 @@ def _is_cell(value: object) -> bool:
     return value is None or is_interval(value) or isinstance(value, str | int | float | bool)
 
 
-def _cell(value: Any, key: str) -> str:  # noqa: ANN401  # a JSON value
+def cell_of(value: Any, key: str) -> str:  # noqa: ANN401  # a JSON value
+    """A cell of a table: a figure with its limits below, or a number or text of this key."""
     if is_interval(value):
         if value["value"] is None:
             return f"–<small>{escape(str(value.get('reason', '')))}</small>"

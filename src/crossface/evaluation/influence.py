@@ -167,6 +167,8 @@ class FnmrAtFmr:
         rank = target_fmr * table.n_impostor
         accepted = slice(0, max(allowed, 1))
         shift = _rank_without(table, rank, target_fmr) - rank
+        # without somebody who is in every impostor comparison there is no threshold to move
+        shift[table.impostor_of == table.n_impostor] = 0.0
         keys, counts = _dyad_counts(table, accepted)
         slope = curve.slope(rank, _rank_variance(shift, keys, counts, target_fmr, table))
         node = curve.without_identity(self.threshold) + slope * np.log1p(shift / rank)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -78,6 +79,7 @@ def run_protocol(
     flip: bool = True,
     ladders: Sequence[str] = (),
     figures: bool = False,
+    options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Report:
     """Embed the faces and measure.
@@ -89,6 +91,7 @@ def run_protocol(
         flip: add the mirror image's embedding before normalising.
         ladders: kinds of degradation for ``robustness``; all by default.
         figures: add ``report["figures"]``, what charts need (pairs and all-pairs).
+        options: of this protocol alone: ``by_norm``, ``by_detector``, ``conservative``.
         progress: show progress on stderr.
 
     Raises:
@@ -98,10 +101,11 @@ def run_protocol(
     run = PROTOCOLS.resolve(protocol)
     source = data.source
     report: Report
+    own = _own_options(run, protocol, options or {})
     if protocol == ROBUSTNESS:
-        options: dict[str, Any] = {"kinds": tuple(ladders)} if ladders else {}
-        options |= {"pairs": data.pairs, "list_name": data.list_name}
-        report = run(embedder, source, flip=flip, progress=progress, **options)
+        own |= {"kinds": tuple(ladders)} if ladders else {}
+        own |= {"pairs": data.pairs, "list_name": data.list_name}
+        report = run(embedder, source, flip=flip, progress=progress, **own)
         return report
     if ladders:
         raise UsageError(f"ladders belong to the protocol {ROBUSTNESS}, not to {protocol}")
@@ -112,9 +116,9 @@ def run_protocol(
             f"first: {faces.failures[0].reason}"
         )
     if data.pairs is not None:
-        report = run(faces, data.pairs, list_name=data.list_name)
+        report = run(faces, data.pairs, list_name=data.list_name, **own)
     else:
-        report = run(faces, source) if protocol in READERS else run(faces)
+        report = run(faces, source, **own) if protocol in READERS else run(faces, **own)
     if figures and protocol in {"pairs", "all-pairs"}:
         report |= {"figures": _figures(faces, data)}
     return report
@@ -135,6 +139,17 @@ def pair_list_of(source: FaceSource, pairs: str | Path | None) -> tuple[PairList
             "fold,a,b,same"
         )
     return own, source.name
+
+
+def _own_options(
+    run: Callable[..., Report], protocol: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options, if the protocol takes them all."""
+    known = inspect.signature(run).parameters
+    for name in options:
+        if name not in known:
+            raise UsageError(f"the protocol {protocol} has no {name.replace('_', ' ')}")
+    return dict(options)
 
 
 def _open(protocol: str, data: str | Path | FaceSource) -> FaceSource:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import MissingExtra, ParityError, WeightsError
 from crossface.core.files import atomic_path
+from crossface.core.log import get_logger
 from crossface.core.types import UInt8Batch
 from crossface.exporting.card import card_json
 from crossface.exporting.parity import ParityReport, measure_parity
@@ -27,6 +28,8 @@ from crossface.pipeline.runtimes.torch_runtime import TorchEmbedder
 
 if TYPE_CHECKING:
     from crossface.nets.checkpoint import LoadedModel
+
+_log = get_logger("exporting")
 
 TRAINING_KEY = "crossface.training"
 INPUT_NAME = "input"
@@ -108,6 +111,12 @@ def export_onnx(
         ParityError: if the export differs; nothing is left behind.
     """
     loaded = _load(model)
+    if loaded.threshold_card is not None:
+        _log.warning(
+            "%s: the model's threshold card stays behind, the export is measured anew: "
+            "crossface card",
+            Path(out_path).name,
+        )
     reference = TorchEmbedder(loaded)
     start = time.perf_counter()
     proto, contract = _build(loaded, opset)

@@ -1,4 +1,4 @@
-"""A threshold card into an ONNX file's metadata, and out of it."""
+"""A threshold card into the metadata of an ONNX or safetensors file, and out of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from crossface.core.card import ThresholdCard, parse_card
 from crossface.core.contract import EmbeddingContract, InputSpec, parse_model
 from crossface.core.errors import ContractMismatch, MissingExtra, WeightsError
 from crossface.core.files import atomic_path
+from crossface.exporting.safetensors_header import (
+    SUFFIX,
+    check_card_of,
+    read_from_safetensors,
+    write_into_safetensors,
+)
 from crossface.pipeline.runtimes.onnx_runtime import (
     CONTRACT_KEY,
     INPUT_SPEC_KEY,
@@ -26,27 +32,30 @@ def write_threshold_card(
     contract: EmbeddingContract | None = None,
     input_spec: InputSpec | None = None,
 ) -> EmbeddingContract:
-    """Copy an ONNX file with the card in its metadata; an older card is replaced.
+    """Copy a model file with the card in its metadata; an older card is replaced.
 
-    A file of somebody else's does not say who it is: its contract is worked out from its bytes,
-    which change as the card is written. So the contract and the input spec by which the card was
-    measured are written beside it, and the copy is the same model with the same contract.
+    A safetensors model of ours keeps every byte of its tensors, only the header is written anew.
+    An ONNX file of somebody else's does not say who it is: its contract is worked out from its
+    bytes, which change as the card is written. So the contract and the input spec by which the
+    card was measured are written beside it, and the copy is the same model with the same contract.
 
     Args:
-        model: the ONNX file.
+        model: the ONNX or safetensors file.
         card: of this very model.
         out_path: the copy; may be ``model`` itself. It is whole or absent.
-        contract: who the model is; as ``OnnxEmbedder`` reads it by default.
+        contract: who an ONNX file is; as ``OnnxEmbedder`` reads it by default.
         input_spec: how its crops are made; as ``OnnxEmbedder`` reads it by default.
 
     Returns:
         The contract of the copy.
 
     Raises:
-        MissingExtra: if onnx is not installed.
+        MissingExtra: if onnx is not installed, for an ONNX file.
         WeightsError: if the file cannot be read.
         ContractMismatch: if the card was measured on another model.
     """
+    if Path(model).suffix == SUFFIX:
+        return write_into_safetensors(model, card, out_path)
     if find_spec("onnx") is None:
         raise MissingExtra("onnx", "export")
     name = Path(model).name
@@ -65,12 +74,15 @@ def write_threshold_card(
 
 
 def read_threshold_card(model: str | Path) -> ThresholdCard | None:
-    """The card in an ONNX file's metadata, None where there is none.
+    """The card in a file's metadata, None where there is none.
 
     Raises:
-        MissingExtra: if onnx is not installed (``OnnxEmbedder.threshold_card`` does without).
+        MissingExtra: if onnx is not installed, for an ONNX file (``OnnxEmbedder.threshold_card``
+            does without).
         WeightsError: if the file or its card cannot be read.
     """
+    if Path(model).suffix == SUFFIX:
+        return read_from_safetensors(model)
     if find_spec("onnx") is None:
         raise MissingExtra("onnx", "export")
     for entry in _read(Path(model)).metadata_props:
@@ -102,11 +114,7 @@ def _check(card: ThresholdCard, contract: EmbeddingContract, held: str | None, n
                 f"{name}: its contract is {own.contract_id} ({own.model_id}), the one given is "
                 f"{contract.contract_id} ({contract.model_id})"
             )
-    if card.contract_id != contract.contract_id:
-        raise ContractMismatch(
-            f"{name}: the card was measured on {card.model_id} ({card.contract_id}), this model "
-            f"is {contract.model_id} ({contract.contract_id})"
-        )
+    check_card_of(card, contract, name)
 
 
 def _set(proto: Any, key: str, text: str) -> None:  # noqa: ANN401

@@ -16,14 +16,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from crossface.core.card import ThresholdCard, parse_card
 from crossface.core.contract import EmbeddingContract, InputSpec, parse_model
-from crossface.core.errors import ConfigError, UnknownName, WeightsError
+from crossface.core.errors import ConfigError, ContractMismatch, UnknownName, WeightsError
 from crossface.core.files import atomic_path
 from crossface.nets import create_model
 from crossface.nets.layers import Backbone
 
 FORMAT = "crossface-model"
 FORMAT_VERSION = "1"
+CARD_FIELD = "threshold_card"
+"""Metadata that a file may have: thresholds measured on it (``exporting.threshold_card``)."""
+
 _FIELDS = ("format", "version", "arch", "input_spec", "contract", "training")
 _PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".pkl", ".ckpt", ".bin"})
 
@@ -36,6 +40,7 @@ class LoadedModel:
     contract: EmbeddingContract
     input_spec: InputSpec
     training: dict[str, Any]
+    threshold_card: ThresholdCard | None = None
 
 
 def model_digest(net: nn.Module) -> str:
@@ -126,6 +131,7 @@ def load_model(path: str | Path) -> LoadedModel:
     Raises:
         WeightsError: naming the file, if it is missing, not safetensors, truncated, made by
             another program, or does not fit the network it names.
+        ContractMismatch: if it carries the threshold card of another model.
     """
     label = Path(path).name
     _check_file(Path(path), label)
@@ -145,7 +151,22 @@ def load_model(path: str | Path) -> LoadedModel:
             f"{label}: the contract says {contract.dim}-d embeddings, "
             f"the network gives {net.embedding_dim}-d"
         )
-    return LoadedModel(net.eval(), contract, input_spec, training)
+    card = _card(metadata, contract, label)
+    return LoadedModel(net.eval(), contract, input_spec, training, card)
+
+
+def _card(
+    metadata: dict[str, str], contract: EmbeddingContract, label: str
+) -> ThresholdCard | None:
+    if CARD_FIELD not in metadata:
+        return None
+    card = parse_card(metadata[CARD_FIELD], source=label)
+    if card.contract_id != contract.contract_id:
+        raise ContractMismatch(
+            f"{label}: carries the threshold card of {card.model_id} ({card.contract_id}), "
+            f"the model is {contract.model_id} ({contract.contract_id})"
+        )
+    return card
 
 
 def _arch_of(net: Backbone) -> dict[str, Any]:

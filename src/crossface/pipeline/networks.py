@@ -13,6 +13,7 @@ from crossface.core.protocols import Embedder
 from crossface.core.types import FloatArray, UInt8Batch, UInt8Image
 from crossface.pipeline.detectors import Detections, Detector, DetectorOptions, open_detector
 from crossface.pipeline.runtimes.onnx_runtime import OnnxEmbedder
+from crossface.pipeline.runtimes.opening import is_own_model, model_file
 from crossface.pipeline.runtimes.sessions import Runtime, available_cores
 from crossface.pipeline.store import ModelStore
 
@@ -125,6 +126,8 @@ def _open_embedder(
         return None
     if not isinstance(model, str | Path):
         return _OneAtATimeEmbedder(model)
+    if is_own_model(model):
+        return _OneAtATimeEmbedder(_open_own(model, options, threads))
     found = store.resolve(model, "embedding")
     return OnnxEmbedder(
         found.path,
@@ -133,6 +136,19 @@ def _open_embedder(
         runtime=options.runtime,
         device=options.device,
     )
+
+
+def _open_own(model: str | Path, options: NetworkOptions, threads: int) -> Embedder:
+    """A network of ours on torch, which knows its input and has one number of threads for all."""
+    from crossface.pipeline.runtimes.torch_runtime import TorchEmbedder
+
+    for given, what in (
+        (options.input_spec is not None, "input spec, it says its own"),
+        (options.runtime != "onnxruntime", f"runtime {options.runtime}, export it first"),
+    ):
+        if given:
+            raise UsageError(f"{Path(model).name}: a model of ours on torch takes no {what}")
+    return TorchEmbedder(model_file(model), device=options.device, threads=threads)
 
 
 class _OneAtATimeDetector:

@@ -14,12 +14,12 @@ from typing import Any
 import crossface
 from crossface.core.errors import ConfigError, DataError
 from crossface.core.files import atomic_path, write_json
+from crossface.pipeline.runtimes.opening import RUN_MODEL
 from crossface.training.config import RunConfig, config_json, parse_config
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
-MODEL = "student.safetensors"
 SUMMARY = "summary.json"
 
 _PACKAGES = ("torch", "numpy", "lightning-fabric", "onnxruntime", "opencv-python-headless")
@@ -43,7 +43,7 @@ class RunFolder:
     @property
     def best(self) -> Path:
         """The finished student: averaged weights, InputSpec, contract and training card."""
-        return self.path / MODEL
+        return self.path / RUN_MODEL
 
     def require_free(self) -> None:
         """Refuse a folder that holds a run, and a file.

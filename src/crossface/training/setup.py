@@ -24,6 +24,7 @@ from crossface.data.dataset import LabelledView, MemoryFaces
 from crossface.data.loader import TrainLoader
 from crossface.data.splits import split_by_identity, split_by_key
 from crossface.nets.layers import Backbone
+from crossface.pipeline.runtimes.opening import open_embedder
 from crossface.training.config import DataConfig, RunConfig, TeacherConfig
 from crossface.training.distillers import DISTILLERS
 from crossface.training.distillers.base import Context, Objective
@@ -43,7 +44,6 @@ from crossface.training.teachers import (
     clean_targets,
     make_targets,
     open_feature_teacher,
-    open_teacher,
 )
 from crossface.training.validation import Holdout, read_holdout, validate
 
@@ -93,7 +93,7 @@ def prepare(
     pictures = read_pictures(config.data, show_progress=show_progress)
     teacher = None
     if config.teacher is not None:
-        teacher = open_teacher(
+        teacher = open_embedder(
             config.teacher.path, input_spec=config.teacher.input_spec, threads=config.threads
         )
         pictures = name_clusters(config, teacher, pictures, show_progress=show_progress)

@@ -17,6 +17,7 @@ from crossface.core.geometry import retarget_crops
 from crossface.core.protocols import Embedder, FaceSource
 from crossface.data.loader import Batch
 from crossface.nets.layers import Backbone, PixelFeatures
+from crossface.pipeline.runtimes.opening import model_file
 from crossface.training.cache import cached_embeddings, unit_rows
 
 Targets = Callable[[Batch], Tensor]
@@ -109,31 +110,6 @@ class SameViewTargets:
 
     def _embed(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return unit_rows(self._teacher.embed(retarget_crops(crops, self._teacher.input_spec)))
-
-
-def open_teacher(path: str, *, input_spec: str | None, threads: int | None) -> Embedder:
-    """An ONNX file or a safetensors model as an embedder.
-
-    Raises:
-        WeightsError: if the file cannot be read or does not say what input it wants.
-    """
-    if Path(path).suffix == ".onnx":
-        from crossface.pipeline.runtimes.onnx_runtime import OnnxEmbedder
-        from crossface.pipeline.runtimes.specs import read_input_spec
-
-        spec = None if input_spec is None else read_input_spec(input_spec)
-        return OnnxEmbedder(path, input_spec=spec, threads=threads)
-    from crossface.pipeline.runtimes.torch_runtime import TorchEmbedder
-
-    return TorchEmbedder(model_file(path), threads=threads)
-
-
-def model_file(path: str | Path) -> Path:
-    """The model of a run folder, or the path itself."""
-    from crossface.training.run import MODEL
-
-    given = Path(path)
-    return given / MODEL if given.is_dir() else given
 
 
 def open_feature_teacher(path: str, target: Embedder | None) -> FrozenBackbone:

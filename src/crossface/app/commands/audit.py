@@ -11,10 +11,12 @@ from crossface.app.options import (
     Crops,
     GroupColumns,
     Groups,
+    HtmlOut,
     InputSpecOption,
     JsonOut,
     Model,
     NoFlip,
+    NoPictures,
     Threads,
 )
 
@@ -48,6 +50,8 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         bool, typer.Option("--drawn", help="Also change one attribute of drawn people.")
     ] = False,
     no_flip: NoFlip = False,
+    html: HtmlOut = None,
+    no_pictures: NoPictures = False,
     input_spec: InputSpecOption = None,
     threads: Threads = None,
     json_out: JsonOut = None,
@@ -57,6 +61,9 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     from crossface.app.output import show_json
     from crossface.audit.groups import read_groups, read_impostor_pairs
     from crossface.audit.report import audit_faces, audit_text
+    from crossface.data import open_faces
+    from crossface.evaluation.figures import set_figures_of
+    from crossface.evaluation.html import write_html
 
     _check(groups, pairs, by, threshold, fmr)
     progress = not context.obj["quiet"]
@@ -79,6 +86,10 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         from crossface.audit.drawn import audit_drawn
 
         report["drawn"] = audit_drawn(embedder, flip=not no_flip, progress=progress)
+    if html is not None:
+        listed = None if lists is None else [pair for part in lists.values() for pair in part]
+        report["figures"] = set_figures_of(faces, listed)
+        write_html(report, html, source=open_faces(data), pictures=not no_pictures)
     if json_out is not None:
         show_json(report, json_out)
     if str(json_out) != "-":

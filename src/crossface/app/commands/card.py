@@ -11,10 +11,12 @@ from crossface.app.options import (
     Crops,
     GroupColumns,
     Groups,
+    HtmlOut,
     InputSpecOption,
     JsonOut,
     Model,
     NoFlip,
+    NoPictures,
     Threads,
 )
 
@@ -36,9 +38,11 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         bool, typer.Option("--all-data", help="Choose on everybody; nobody is left to check on.")
     ] = False,
     embed_into: Annotated[
-        Path | None, typer.Option(help="Copy the ONNX model there with the card in its metadata.")
+        Path | None, typer.Option(help="Copy the model file there with the card in its metadata.")
     ] = None,
     no_flip: NoFlip = False,
+    html: HtmlOut = None,
+    no_pictures: NoPictures = False,
     input_spec: InputSpecOption = None,
     threads: Threads = None,
     json_out: JsonOut = None,
@@ -50,13 +54,14 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     from crossface import api
     from crossface.app.output import show_json
     from crossface.core.errors import UsageError
+    from crossface.data import open_faces
     from crossface.evaluation.card_check import card_table
+    from crossface.evaluation.figures import set_figures_of
+    from crossface.evaluation.html import write_html
+    from crossface.evaluation.html_card import card_report
+    from crossface.pipeline.runtimes.opening import model_file
 
-    if embed_into is not None and Path(model).suffix != ".onnx":
-        raise UsageError(
-            f"--embed-into writes ONNX metadata, {Path(model).name} is not an .onnx file; "
-            "export it first: crossface export"
-        )
+    _check_copy(model_file(model), embed_into)
     if by is not None and groups is None:
         raise UsageError("--by chooses columns of --groups, which is missing")
     embedder = api.load_model(model, input_spec=input_spec, threads=threads)
@@ -67,12 +72,33 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         from crossface.exporting.threshold_card import write_threshold_card
 
         write_threshold_card(
-            model, card, embed_into, contract=embedder.contract, input_spec=embedder.input_spec
+            model_file(model),
+            card,
+            embed_into,
+            contract=embedder.contract,
+            input_spec=embedder.input_spec,
         )
+    if html is not None:
+        figures = set_figures_of(result["faces"], result["pairs"])
+        page = card_report(card, check, faces.failures, figures=figures)
+        write_html(page, html, source=open_faces(data), pictures=not no_pictures)
     if json_out is not None:
         show_json({"card": card.model_dump(mode="json"), "check": check}, json_out)
     if str(json_out) != "-":
         print(card_table(card, check))
+
+
+def _check_copy(model: Path, copy: Path | None) -> None:
+    from crossface.core.errors import UsageError
+
+    if copy is None:
+        return
+    if model.suffix not in {".onnx", ".safetensors"}:
+        raise UsageError(
+            f"--embed-into writes metadata of .onnx and .safetensors files, {model.name} is neither"
+        )
+    if copy.suffix != model.suffix:
+        raise UsageError(f"--embed-into copies {model.name}: expected {model.suffix}, got {copy}")
 
 
 def _measure(
@@ -83,7 +109,7 @@ def _measure(
     *,
     seed: int | None,
 ) -> dict[str, Any]:
-    """The card and, where half of the people were kept back, its check on them."""
+    """The card, its check where half of the people were kept back, and who chose thresholds."""
     from crossface.audit.groups import read_groups, read_impostor_pairs
     from crossface.evaluation.card import make_card
     from crossface.evaluation.card_check import check_card
@@ -98,7 +124,7 @@ def _measure(
         of_key = table.of(by.split(",") if by else table.columns)
     if seed is None:
         card = make_card(faces, groups=of_key, impostor_pairs=listed)
-        return {"card": card, "check": None}
+        return {"card": card, "check": None, "faces": faces, "pairs": listed}
     chosen, others = disjoint_halves(faces, seed)
     card = make_card(chosen, groups=of_key, impostor_pairs=_inside(listed, chosen))
     card = card.model_copy(
@@ -113,6 +139,8 @@ def _measure(
     return {
         "card": card,
         "check": check_card(card, others, impostor_pairs=_inside(listed, others)),
+        "faces": chosen,
+        "pairs": _inside(listed, chosen),
     }
 
 

@@ -40,6 +40,19 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         list[str] | None,
         typer.Option(help="For robustness: resolution, blur, jpeg, noise, light, ...; repeat."),
     ] = None,
+    no_norm: Annotated[
+        bool,
+        typer.Option(
+            "--no-norm", help="Templates: do not weigh pictures by embedding length (N0)."
+        ),
+    ] = False,
+    no_detector_score: Annotated[
+        bool, typer.Option("--no-detector-score", help="IJB: nor by the detector's score (D0).")
+    ] = False,
+    conservative: Annotated[
+        bool,
+        typer.Option("--conservative", help="Pairs: the product bootstrap, wider than needed."),
+    ] = False,
     html: HtmlOut = None,
     no_pictures: NoPictures = False,
     input_spec: InputSpecOption = None,
@@ -62,6 +75,11 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         flip=not no_flip,
         ladders=ladder or (),
         figures=html is not None,
+        options={
+            **({"by_norm": False} if no_norm else {}),
+            **({"by_detector": False} if no_detector_score else {}),
+            **({"conservative": True} if conservative else {}),
+        },
         progress=not context.obj["quiet"],
     )
     if html is not None:

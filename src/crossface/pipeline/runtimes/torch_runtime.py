@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossface.core.card import ThresholdCard
 from crossface.core.contract import EmbeddingContract, InputSpec
 from crossface.core.errors import ConfigError, MissingExtra, WeightsError
 from crossface.core.geometry import normalise
@@ -34,10 +35,12 @@ class TorchEmbedder:
     Attributes:
         contract: who this is and which space it embeds into.
         input_spec: how its crops must be aligned and normalised.
+        threshold_card: thresholds measured on this model, None where the file carries none.
 
     Raises:
         MissingExtra: if torch is not installed.
         WeightsError: if the file cannot be used.
+        ContractMismatch: if the file carries the threshold card of another model.
         ConfigError: if the device cannot be used.
     """
 
@@ -62,6 +65,7 @@ class TorchEmbedder:
         self._threads = threads
         self._contract = loaded.contract
         self._input_spec = loaded.input_spec
+        self._threshold_card = loaded.threshold_card
         self._net = (net or loaded.net).eval().requires_grad_(False)
         self._net.to(self._device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -74,6 +78,11 @@ class TorchEmbedder:
     def input_spec(self) -> InputSpec:
         """How its crops must be aligned and normalised."""
         return self._input_spec
+
+    @property
+    def threshold_card(self) -> ThresholdCard | None:
+        """Thresholds measured on this model, None where the file carries none."""
+        return self._threshold_card
 
     def embed(self, crops: UInt8Batch) -> FloatArray:
         """Raw embeddings.
