@@ -85,7 +85,9 @@ def evaluate_cells(options: argparse.Namespace) -> dict:
         folder = Path(options.out) / f"{arm}-{seed}"
         if not (folder / SUMMARY).exists():
             continue
-        embedded = embed(exported(folder), options.evaluate, threads=options.threads)
+        embedded = embed(
+            exported(folder), options.evaluate, flip=not options.no_flip, threads=options.threads
+        )
         faces[arm].append(embedded)
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         cells.append({"arm": arm, "seed": seed, "summary": summary})
@@ -96,6 +98,7 @@ def evaluate_cells(options: argparse.Namespace) -> dict:
         "experiment": "four_arms",
         "cells": cells,
         "compared_with": first,
+        "flip": not options.no_flip,
         "differences": {
             arm: compare_all_pairs(faces[arm], faces[first])
             for arm in options.arms[1:]
@@ -143,6 +146,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--evaluate", help="labelled crops; never used to choose anything")
+    parser.add_argument("--no-flip", action="store_true", help="half the evaluation's time")
     parser.add_argument("--cell-reports", action="store_true", help="a report of every cell too")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
