@@ -24,10 +24,14 @@ from training.fakes import (  # fmt: skip
 )
 
 OPTIONS = {
-    "embedding": {},
     "cadfr": SMALL_CADFR,
+    "ekd": {},
+    "embedding": {},
     "gkd": {"scale": 16.0, "group": 3},
+    "rkd": {},
+    "sp": {},
 }
+CE = {"base": "ce", "scale": 16.0, "margin": 0.1}
 VARIANTS = [
     ("embedding", {}),
     ("cadfr", SMALL_CADFR),
@@ -37,6 +41,12 @@ VARIANTS = [
     ("cadfr", {**SMALL_CADFR, "labels": True}),
     ("gkd", OPTIONS["gkd"]),
     ("gkd", {**OPTIONS["gkd"], "group": "adaptive", "centres": "teacher"}),
+    ("ekd", {}),
+    ("ekd", CE),
+    ("rkd", {}),
+    ("rkd", {"base": "none"}),
+    ("sp", {}),
+    ("sp", {"form": "rows", **CE}),
 ]
 PEOPLE = 6
 
@@ -229,6 +239,9 @@ def test_no_weight_decay_on_prompts_codes_norms_and_biases(teacher_path, faces, 
         ("cadfr", {**SMALL_CADFR, "labels": True}, False),
         ("gkd", OPTIONS["gkd"], False),
         ("gkd", {**OPTIONS["gkd"], "centres": "teacher"}, True),
+        ("rkd", {}, True),
+        ("rkd", {"base": "none"}, False),
+        ("ekd", CE, False),
     ],
 )
 def test_a_run_leaves_only_the_student_in_the_space_it_was_trained_into(

@@ -22,8 +22,12 @@ LOSSES = Registry(
         "cadfr_feature": "crossface.losses.cadfr:feature_loss",
         "cadfr_prompt": "crossface.losses.cadfr:prompt_loss",
         "cosine": "crossface.losses.embedding:cosine_distance_loss",
+        "ekd": "crossface.losses.ekd:EvaluationOriented",
         "gkd": "crossface.losses.gkd:GroupedDistillation",
         "hinton_kd": "crossface.losses.gkd:hinton_kd",
+        "rkd_angle": "crossface.losses.relations:rkd_angle",
+        "rkd_distance": "crossface.losses.relations:rkd_distance",
+        "similarity_preserving": "crossface.losses.relations:similarity_preserving",
     },
     group="crossface.losses",
 )

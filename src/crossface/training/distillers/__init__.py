@@ -7,9 +7,12 @@ from crossface.core.registry import Registry
 DISTILLERS = Registry(
     "distiller",
     {
-        "embedding": "crossface.training.distillers.embedding:EmbeddingDistiller",
         "cadfr": "crossface.training.distillers.cadfr:CadfrDistiller",
+        "ekd": "crossface.training.distillers.ekd:EkdDistiller",
+        "embedding": "crossface.training.distillers.embedding:EmbeddingDistiller",
         "gkd": "crossface.training.distillers.gkd:GkdDistiller",
+        "rkd": "crossface.training.distillers.rkd:RkdDistiller",
+        "sp": "crossface.training.distillers.sp:SpDistiller",
     },
     group="crossface.distillers",
 )
