@@ -24,10 +24,15 @@ from training.fakes import (  # fmt: skip
 )
 
 OPTIONS = {
+    "adadistill": {"scale": 16.0},
     "cadfr": SMALL_CADFR,
+    "dkd": {"scale": 16.0},
     "ekd": {},
     "embedding": {},
     "gkd": {"scale": 16.0, "group": 3},
+    "iled_rpsd": {"bank": 16, "mined": 4},
+    "kd": {"scale": 16.0},
+    "proxyless": {"scale": 16.0},
     "rkd": {},
     "sp": {},
 }
@@ -47,6 +52,14 @@ VARIANTS = [
     ("rkd", {"base": "none"}),
     ("sp", {}),
     ("sp", {"form": "rows", **CE}),
+    ("iled_rpsd", OPTIONS["iled_rpsd"]),
+    ("iled_rpsd", {**OPTIONS["iled_rpsd"], **CE}),
+    ("kd", OPTIONS["kd"]),
+    ("kd", {**OPTIONS["kd"], "distil_margin": False, "centres": "teacher"}),
+    ("dkd", OPTIONS["dkd"]),
+    ("proxyless", OPTIONS["proxyless"]),
+    ("adadistill", OPTIONS["adadistill"]),
+    ("adadistill", {**OPTIONS["adadistill"], "form": "cosface", "weighted": False}),
 ]
 PEOPLE = 6
 
@@ -149,11 +162,13 @@ def test_embedding_is_zero_for_a_student_that_is_its_teacher(teacher_path, faces
     assert float(objective.eval()(signals)["loss"].detach()) == pytest.approx(0, abs=1e-6)
 
 
-def test_gkd_is_zero_for_the_teachers_own_logits(teacher_path, faces):
+@pytest.mark.parametrize("name", ["dkd", "gkd", "kd"])
+@pytest.mark.parametrize("margin", [True, False])
+def test_logit_distillation_is_zero_for_the_teachers_own_logits(name, margin, teacher_path, faces):
     net = load_model(teacher_path).net
-    options = {**OPTIONS["gkd"], "centres": "teacher"}
-    objective, _, signals = make("gkd", options, teacher_path, faces, student=net)
-    assert float(objective.eval()(signals)["gkd"].detach()) == pytest.approx(0, abs=1e-5)
+    options = {**OPTIONS[name], "centres": "teacher", "distil_margin": margin}
+    objective, _, signals = make(name, options, teacher_path, faces, student=net)
+    assert float(objective.eval()(signals)[name].detach()) == pytest.approx(0, abs=1e-5)
 
 
 def test_cadfr_without_its_terms_is_embedding_regression(teacher_path, faces):
@@ -242,6 +257,10 @@ def test_no_weight_decay_on_prompts_codes_norms_and_biases(teacher_path, faces, 
         ("rkd", {}, True),
         ("rkd", {"base": "none"}, False),
         ("ekd", CE, False),
+        ("dkd", OPTIONS["dkd"], False),
+        ("iled_rpsd", OPTIONS["iled_rpsd"], True),
+        ("proxyless", OPTIONS["proxyless"], True),
+        ("adadistill", OPTIONS["adadistill"], True),
     ],
 )
 def test_a_run_leaves_only_the_student_in_the_space_it_was_trained_into(

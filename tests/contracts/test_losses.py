@@ -10,9 +10,9 @@ ROWS, CLASSES, DIM = 5, 7, 6
 LABELS = torch.tensor([0, 3, 6, 2, -1])
 LABELLED = LABELS != -1
 
-LOGIT_LOSSES = {"gkd", "hinton_kd"}
-TAKES_LABELS = {"ekd", "gkd"}
-OPTIONS = {"gkd": {"group": 3}}
+LOGIT_LOSSES = {"dkd", "gkd", "hinton_kd"}
+TAKES_LABELS = {"dkd", "ekd", "gkd"}
+OPTIONS = {"gkd": {"group": 3}, "rpsd": {"dim": DIM, "bank": 8, "mined": 2}}
 MAP_SHAPES = {"cadfr_attention": (ROWS, 2, 4, 4), "cadfr_feature": (ROWS, 4, DIM)}
 
 

@@ -7,10 +7,15 @@ from crossface.core.registry import Registry
 DISTILLERS = Registry(
     "distiller",
     {
+        "adadistill": "crossface.training.distillers.adadistill:AdaDistiller",
         "cadfr": "crossface.training.distillers.cadfr:CadfrDistiller",
+        "dkd": "crossface.training.distillers.dkd:DkdDistiller",
         "ekd": "crossface.training.distillers.ekd:EkdDistiller",
         "embedding": "crossface.training.distillers.embedding:EmbeddingDistiller",
         "gkd": "crossface.training.distillers.gkd:GkdDistiller",
+        "iled_rpsd": "crossface.training.distillers.iled_rpsd:IledRpsdDistiller",
+        "kd": "crossface.training.distillers.kd:KdDistiller",
+        "proxyless": "crossface.training.distillers.proxyless:ProxylessDistiller",
         "rkd": "crossface.training.distillers.rkd:RkdDistiller",
         "sp": "crossface.training.distillers.sp:SpDistiller",
     },
