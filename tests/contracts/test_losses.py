@@ -10,10 +10,14 @@ ROWS, CLASSES, DIM = 5, 7, 6
 LABELS = torch.tensor([0, 3, 6, 2, -1])
 LABELLED = LABELS != -1
 
-LOGIT_LOSSES = {"dkd", "gkd", "hinton_kd"}
-TAKES_LABELS = {"dkd", "ekd", "gkd"}
+LOGIT_LOSSES = {"dkd", "gkd", "hinton_kd", "ofa"}
+TAKES_LABELS = {"dkd", "ekd", "gkd", "ofa"}
 OPTIONS = {"gkd": {"group": 3}, "rpsd": {"dim": DIM, "bank": 8, "mined": 2}}
-MAP_SHAPES = {"cadfr_attention": (ROWS, 2, 4, 4), "cadfr_feature": (ROWS, 4, DIM)}
+MAP_SHAPES = {
+    "cadfr_attention": (ROWS, 2, 4, 4),
+    "cadfr_feature": (ROWS, 4, DIM),
+    "hint": (ROWS, 2, 2, DIM),
+}
 
 
 def drawn(*shape, seed=0, dtype=torch.float64, spread=1.0):

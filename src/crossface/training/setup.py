@@ -246,7 +246,7 @@ def make_objective(
         return Supervised(student, config.head, classes=pictures.classes)
     kind = DISTILLERS.resolve(config.distiller.name)
     features: FrozenBackbone | None = None
-    if kind.needs_features:
+    if kind.wants_features(config.distiller.options):
         features = open_feature_teacher(config.teacher.features or config.teacher.path, teacher)
     centres = None
     if kind.wants_labels(config.distiller.options):

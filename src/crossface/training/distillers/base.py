@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from crossface.nets.layers import Backbone, PixelFeatures
+from crossface.nets.stages import StagedForward, stage_paths
 
-StudentForward = Callable[[Tensor], "tuple[Tensor, PixelFeatures] | Tensor"]
+StudentForward = Callable[[Tensor], Any]
+"""The embedding, or (embedding, pixel features), or (embedding, maps of stages)."""
 
 
 class Signals(NamedTuple):
@@ -78,6 +80,12 @@ class Objective(nn.Module):
         del options
         return cls.needs_labels
 
+    @classmethod
+    def wants_features(cls, options: Mapping[str, object]) -> bool:
+        """Whether a feature teacher is needed with these options."""
+        del options
+        return cls.needs_features
+
     def forward(self, signals: Signals) -> dict[str, Tensor]:
         """Named scalar losses of one batch."""
         raise NotImplementedError
@@ -86,14 +94,31 @@ class Objective(nn.Module):
         """Figures that show whether the method is healthy; logged with every report."""
         return {}
 
+    def tap_student(self, paths: Sequence[str] | None = None) -> list[tuple[int, int, int]]:
+        """Have ``student_stages`` give the maps of these modules; (C, H, W) of each.
+
+        Args:
+            paths: as ``StagedForward``; ``stage_paths`` of the student by default.
+        """
+        staged = StagedForward(self.student, paths or stage_paths(self.student))
+        self.run_student = staged.forward
+        return staged.shapes
+
+    def student_stages(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(B, D) raw embeddings and the (B, C, H, W) maps that were tapped, in one pass."""
+        embedding, maps = self.run_student(images)
+        return embedding, maps
+
     def student_embedding(self, images: Tensor) -> Tensor:
         """(B, D) raw embeddings of the student, by the possibly compiled forward."""
         out = self.run_student(images)
-        return out[0] if isinstance(out, tuple) else out
+        embedding: Tensor = out[0] if isinstance(out, tuple) else out
+        return embedding
 
     def student_both(self, images: Tensor) -> tuple[Tensor, PixelFeatures]:
         """Raw embeddings and pixel features of the student in one pass."""
         out = self.run_student(images)
         if not isinstance(out, tuple):
             raise TypeError("the objective must set needs_student_features")
-        return out
+        embedding, features = out
+        return embedding, features
