@@ -52,7 +52,8 @@ def make_config(method, folder, **changes):
     if method == "same":
         return distilled(data, teacher, teacher={"view": "same"}, **changes)
     if method == "same_views":
-        return distilled(data, teacher, teacher={"view": "same", "views": 1}, **changes)
+        mixing = {"view": "same", "views": 1, "mix": 0.5}
+        return distilled(data, teacher, teacher=mixing, **changes)
     if method == "cadfr":
         student = {"name": "swin_micro", "options": {"drop_path": 0.5}}
         automatic = {"attention_weight": None, "feature_weight": None}

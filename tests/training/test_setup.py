@@ -83,6 +83,9 @@ CASES = {
         lambda r: over(r, "cadfr", {"centres": 50}), "centres must be a square number, got 50", 2),
     "gkd without labels": (
         lambda r: over(r, "gkd", data=UNLABELLED), "data.pseudo_identities = N", 2),
+    "gkd of mixed people": (
+        lambda r: over(r, "gkd", teacher={"view": "same", "mix": 0.5}),
+        "teacher.mix = 0.5 mixes people", 2),
     "gkd group": (lambda r: over(r, "gkd", {"group": "all"}), "group must be a number", 2),
     "gkd margin": (lambda r: over(r, "gkd", {"margin": 3.0}), "margin must lie in [0, 2)", 2),
     "gkd centres": (lambda r: over(r, "gkd", {"centres": "mine"}), "'own' or 'teacher'", 2),

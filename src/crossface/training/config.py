@@ -75,6 +75,8 @@ class TeacherConfig(_Section):
             teacher see the very crop the student sees (function matching, arXiv:2106.05237).
         views: with view = "same", how many differently augmented rounds are embedded before they
             are reused; 0 embeds afresh in every epoch.
+        mix: with view = "same", the share of pictures that another one is laid over, for student
+            and teacher alike; function matching's paper mixes all (1.0).
     """
 
     path: str
@@ -82,6 +84,15 @@ class TeacherConfig(_Section):
     input_spec: str | None = None
     view: Literal["clean", "same"] = "clean"
     views: int = Field(default=0, ge=0)
+    mix: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _mixed_crops_need_the_same_view(self) -> Self:
+        if self.mix and self.view != "same":
+            raise ValueError(
+                'mix needs view = "same": no embedding of a clean crop fits a mixed one'
+            )
+        return self
 
 
 class MethodConfig(_Section):

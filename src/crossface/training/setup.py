@@ -108,6 +108,7 @@ def prepare(
         seed=config.seed,
         augment=config.data.augment,
         augment_period=_augment_period(config.teacher),
+        mix=0.0 if config.teacher is None else config.teacher.mix,
     )
     budget = Budget.from_config(config.budget, loader.batches_per_epoch)
     if should_compile(config, budget):
@@ -255,6 +256,11 @@ def make_objective(
                 f"distiller {config.distiller.name!r} needs identities and {config.data.path!r} "
                 "has none; give a labelled set, or make pseudo-identities from the teacher's "
                 "clusters with data.pseudo_identities = N"
+            )
+        if config.teacher.mix:
+            raise ConfigError(
+                f"distiller {config.distiller.name!r} needs identities and teacher.mix = "
+                f"{config.teacher.mix} mixes people; use teacher.mix = 0"
             )
         centres = class_centres(teacher, pictures, show_progress=show_progress, cache=cache)
     context = Context(
