@@ -1,5 +1,8 @@
 """What every distiller of the table must do."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +29,7 @@ from training.fakes import (  # fmt: skip
 OPTIONS = {
     "adadistill": {"scale": 16.0},
     "cadfr": SMALL_CADFR,
+    "concentration": {},
     "dkd": {"scale": 16.0},
     "ekd": {},
     "embedding": {},
@@ -60,6 +64,7 @@ VARIANTS = [
     ("fitnet", {"on": "embedding", **CE}),
     ("ofa", {"stages": "blocks.0, blocks.14"}),
     ("ofa", {"space": "logits", **CE}),
+    ("concentration", {}),
     ("kd", OPTIONS["kd"]),
     ("kd", {**OPTIONS["kd"], "distil_margin": False, "centres": "teacher"}),
     ("dkd", OPTIONS["dkd"]),
@@ -99,6 +104,7 @@ def make(name, options, teacher_path, faces, *, student=None):
     targets = torch.nn.functional.normalize(teacher(images).detach())
     centres = torch.zeros(PEOPLE, DIM).index_add_(0, labels, targets)
     torch.manual_seed(1)
+    others = torch.nn.functional.normalize(torch.randn(len(images), 5))
     student = student or create_model(
         "mobilefacenet", width=0.1, embedding_dim=DIM, last_channels=32
     )
@@ -108,14 +114,17 @@ def make(name, options, teacher_path, faces, *, student=None):
         target_dim=DIM,
         classes=PEOPLE,
         class_centres=torch.nn.functional.normalize(centres),
+        other_dims=(5,),
     )
     objective = DISTILLERS.resolve(name)(context, **options)
     objective.train()
-    return objective, teacher, Signals(images, targets, labels)
+    return objective, teacher, Signals(images, targets, labels, (others,))
 
 
-def test_every_distiller_of_the_table_has_a_case_here():
+def test_every_distiller_of_the_table_has_a_case_here_and_a_line_in_the_page():
     assert sorted(OPTIONS) == DISTILLERS.names()
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == DISTILLERS.names()
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)

@@ -9,6 +9,7 @@ DISTILLERS = Registry(
     {
         "adadistill": "crossface.training.distillers.adadistill:AdaDistiller",
         "cadfr": "crossface.training.distillers.cadfr:CadfrDistiller",
+        "concentration": "crossface.training.distillers.concentration:ConcentrationDistiller",
         "dkd": "crossface.training.distillers.dkd:DkdDistiller",
         "ekd": "crossface.training.distillers.ekd:EkdDistiller",
         "embedding": "crossface.training.distillers.embedding:EmbeddingDistiller",

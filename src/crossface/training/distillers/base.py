@@ -22,11 +22,13 @@ class Signals(NamedTuple):
         images: (B, 3, 112, 112) float32 in [-1, 1], RGB, augmented.
         targets: (B, D) float32 unit teacher embeddings, or None without a teacher.
         labels: (B,) int64 classes, -1 where unknown.
+        others: (B, D_k) float32 unit embeddings of each further teacher.
     """
 
     images: Tensor
     targets: Tensor | None
     labels: Tensor
+    others: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Context:
         target_dim: D of the teacher's embedding; 0 without a teacher.
         classes: number of identities (or pseudo-identities); 0 where unlabelled.
         class_centres: (classes, D) unit mean teacher embedding per identity, or None.
+        other_dims: D_k of each further teacher.
         saliency: side of a grid to the feature teacher's (side, side) saliency map, or None.
     """
 
@@ -48,6 +51,7 @@ class Context:
     classes: int = 0
     class_centres: Tensor | None = None
     saliency: Callable[[int], Tensor] | None = None
+    other_dims: tuple[int, ...] = ()
 
 
 class Objective(nn.Module):
@@ -57,13 +61,14 @@ class Objective(nn.Module):
     logged. ``progress`` (share of the budget used) is set by the loop before every step.
 
     Class attributes: ``keeps_space`` says whether the student ends in the teacher's embedding
-    space; the ``needs_*`` say what must be given.
+    space; the ``needs_*`` say what must be given, ``takes_others`` whether further teachers may be.
     """
 
     keeps_space: bool = True
     needs_labels: bool = False
     needs_features: bool = False
     needs_student_features: bool = False
+    takes_others: bool = False
 
     def __init__(self, student: Backbone) -> None:
         super().__init__()
