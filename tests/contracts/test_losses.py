@@ -133,6 +133,16 @@ def test_loss_is_finite_in_sixteen_bits(name, dtype):
 
 
 @pytest.mark.parametrize("name", LOSSES.names())
+def test_loss_is_the_same_number_under_autocast(name):
+    """A bf16 run computes its losses in float32: differences of similarities have few digits."""
+    student = drawn(*shape_of(name), dtype=torch.float32)
+    teacher = drawn(*shape_of(name), seed=1, dtype=torch.float32)
+    plain = call(name, student, teacher)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(call(name, student, teacher), plain, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
 def test_loss_takes_a_batch_without_any_label(name):
     student, teacher = drawn(*shape_of(name)), drawn(*shape_of(name), seed=1)
     assert torch.isfinite(call(name, student, teacher, torch.full_like(LABELS, -1)))

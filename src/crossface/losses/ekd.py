@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crossface.losses.checks import IGNORED, wide
+from crossface.losses.checks import IGNORED, products, wide
 from crossface.losses.relations import check_same_batch
 
 _SHARES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
@@ -124,4 +124,4 @@ class EvaluationOriented(nn.Module):
 
 def _pair_cosines(embeddings: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     unit = F.normalize(wide(embeddings), dim=1)
-    return (unit @ unit.T)[rows, columns]
+    return products(unit, unit)[rows, columns]

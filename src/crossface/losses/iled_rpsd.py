@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from crossface.losses.checks import check_same_shape, wide
+from crossface.losses.checks import check_same_shape, products, wide
 from crossface.losses.relations import check_same_batch
 
 
@@ -115,10 +115,10 @@ class PairwiseSimilarities(nn.Module):
     def _similarities(self, rows: Tensor, bank: Tensor) -> Tensor:
         """(B, B - 1 + remembered) cosines; that of a row to itself is left out."""
         size = len(rows)
-        batch = rows @ rows.T
+        batch = products(rows, rows)
         others = ~torch.eye(size, dtype=torch.bool, device=rows.device)
         kept = bank[: min(int(self.written), len(bank))].clone().to(rows.dtype)
-        return torch.cat([batch[others].view(size, size - 1), rows @ kept.T], dim=1)
+        return torch.cat([batch[others].view(size, size - 1), products(rows, kept)], dim=1)
 
     @torch.no_grad()
     def _remember(self, student: Tensor, teacher: Tensor) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from crossface.losses.checks import wide
+from crossface.losses.checks import products, wide
 
 # Two rows nearer than this share of the mean squared distance count as one: their direction is
 # rounding.
@@ -48,7 +48,7 @@ def similarity_preserving(
     sides = []
     for embeddings in (wide(student), wide(teacher.detach())):
         x = F.normalize(embeddings, dim=1) if form == "cosine" else embeddings
-        similarity = x @ x.T
+        similarity = products(x, x)
         sides.append(similarity if form == "cosine" else F.normalize(similarity, dim=1))
     return (sides[0] - sides[1]).square().mean()
 
@@ -136,7 +136,7 @@ def _gram(x: Tensor) -> tuple[Tensor, Tensor]:
     Distances and angles do not move with the origin; about the mean they lose fewer digits.
     """
     centred = x - x.mean(dim=0)
-    gram = centred @ centred.T
+    gram = products(centred, centred)
     diagonal = gram.diagonal()
     squared = diagonal[:, None] + diagonal[None, :] - 2 * gram
     least = _COINCIDE * squared.detach().mean().clamp_min(torch.finfo(x.dtype).tiny)
