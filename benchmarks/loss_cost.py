@@ -5,8 +5,10 @@ student that costs nothing, on the CPU. The work is counted operation by operati
 runs: the multiplications of matrix products, and the bytes that every operation reads and writes.
 The machine's rates (a product of the classifier's size, a pass over a B x C array) are measured in
 the same process, so that ``seconds / expected_seconds`` says whether anything beyond arithmetic is
-paid for. ``peak_arrays`` is the memory of a step in B x C arrays of float32. Published forms of GKD
-and RKD are measured beside ours and must give the same number. Prints one JSON line.
+paid for: sorting and choosing the largest, which are no products and no passes, show there. Seconds
+are of the process's cores. ``peak_arrays`` is the memory of a step in B x C arrays of float32.
+Published forms of GKD and RKD are measured beside ours and must give the same number. Prints one
+JSON line.
 
     python benchmarks/loss_cost.py [--only gkd rkd] [--threads 1] [--json result.json]
 """
@@ -231,12 +233,13 @@ def machine_rates() -> tuple[float, float]:
 
 
 def median_seconds(action: Callable[[], object]) -> float:
+    """Of this process's cores: what else runs on the machine counts less."""
     action()
     taken = []
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = time.process_time()
         action()
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     return statistics.median(taken)
 
 
