@@ -89,8 +89,8 @@ def distill(
         data: aligned crops: a directory, a zip, a ``.rec`` or "drawn:ids=..".
         student: a network by name, or one made by ``create_model`` (its architecture is used; the
             weights start afresh from the run's seed); the configuration's, or "mobilefacenet".
-        distiller: "embedding", "cadfr" or "gkd"; the configuration's, or "embedding".
-        features: one of our networks whose pixel features are used (cadfr).
+        distiller: a method of docs/methods.md; the configuration's, or "embedding".
+        features: one of our networks whose pixel features are used (cadfr, fitnet).
         config: a TOML file for everything else.
         out: the run folder.
         settings: nested tables that win over the file.

@@ -1,5 +1,8 @@
 """What every distiller of the table must do."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -24,10 +27,22 @@ from training.fakes import (  # fmt: skip
 )
 
 OPTIONS = {
-    "embedding": {},
+    "adadistill": {"scale": 16.0},
     "cadfr": SMALL_CADFR,
+    "concentration": {},
+    "dkd": {"scale": 16.0},
+    "ekd": {},
+    "embedding": {},
+    "fitnet": {},
     "gkd": {"scale": 16.0, "group": 3},
+    "iled_rpsd": {"bank": 16, "mined": 4},
+    "kd": {"scale": 16.0},
+    "ofa": {},
+    "proxyless": {"scale": 16.0},
+    "rkd": {},
+    "sp": {},
 }
+CE = {"base": "ce", "scale": 16.0, "margin": 0.1}
 VARIANTS = [
     ("embedding", {}),
     ("cadfr", SMALL_CADFR),
@@ -37,6 +52,25 @@ VARIANTS = [
     ("cadfr", {**SMALL_CADFR, "labels": True}),
     ("gkd", OPTIONS["gkd"]),
     ("gkd", {**OPTIONS["gkd"], "group": "adaptive", "centres": "teacher"}),
+    ("ekd", {}),
+    ("ekd", CE),
+    ("rkd", {}),
+    ("rkd", {"base": "none"}),
+    ("sp", {}),
+    ("sp", {"form": "rows", **CE}),
+    ("iled_rpsd", OPTIONS["iled_rpsd"]),
+    ("iled_rpsd", {**OPTIONS["iled_rpsd"], **CE}),
+    ("fitnet", {}),
+    ("fitnet", {"on": "embedding", **CE}),
+    ("ofa", {"stages": "blocks.0, blocks.14"}),
+    ("ofa", {"space": "logits", **CE}),
+    ("concentration", {}),
+    ("kd", OPTIONS["kd"]),
+    ("kd", {**OPTIONS["kd"], "distil_margin": False, "centres": "teacher"}),
+    ("dkd", OPTIONS["dkd"]),
+    ("proxyless", OPTIONS["proxyless"]),
+    ("adadistill", OPTIONS["adadistill"]),
+    ("adadistill", {**OPTIONS["adadistill"], "form": "cosface", "weighted": False}),
 ]
 PEOPLE = 6
 
@@ -70,6 +104,7 @@ def make(name, options, teacher_path, faces, *, student=None):
     targets = torch.nn.functional.normalize(teacher(images).detach())
     centres = torch.zeros(PEOPLE, DIM).index_add_(0, labels, targets)
     torch.manual_seed(1)
+    others = torch.nn.functional.normalize(torch.randn(len(images), 5))
     student = student or create_model(
         "mobilefacenet", width=0.1, embedding_dim=DIM, last_channels=32
     )
@@ -79,14 +114,17 @@ def make(name, options, teacher_path, faces, *, student=None):
         target_dim=DIM,
         classes=PEOPLE,
         class_centres=torch.nn.functional.normalize(centres),
+        other_dims=(5,),
     )
     objective = DISTILLERS.resolve(name)(context, **options)
     objective.train()
-    return objective, teacher, Signals(images, targets, labels)
+    return objective, teacher, Signals(images, targets, labels, (others,))
 
 
-def test_every_distiller_of_the_table_has_a_case_here():
+def test_every_distiller_of_the_table_has_a_case_here_and_a_line_in_the_page():
     assert sorted(OPTIONS) == DISTILLERS.names()
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == DISTILLERS.names()
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
@@ -139,11 +177,13 @@ def test_embedding_is_zero_for_a_student_that_is_its_teacher(teacher_path, faces
     assert float(objective.eval()(signals)["loss"].detach()) == pytest.approx(0, abs=1e-6)
 
 
-def test_gkd_is_zero_for_the_teachers_own_logits(teacher_path, faces):
+@pytest.mark.parametrize("name", ["dkd", "gkd", "kd"])
+@pytest.mark.parametrize("margin", [True, False])
+def test_logit_distillation_is_zero_for_the_teachers_own_logits(name, margin, teacher_path, faces):
     net = load_model(teacher_path).net
-    options = {**OPTIONS["gkd"], "centres": "teacher"}
-    objective, _, signals = make("gkd", options, teacher_path, faces, student=net)
-    assert float(objective.eval()(signals)["gkd"].detach()) == pytest.approx(0, abs=1e-5)
+    options = {**OPTIONS[name], "centres": "teacher", "distil_margin": margin}
+    objective, _, signals = make(name, options, teacher_path, faces, student=net)
+    assert float(objective.eval()(signals)[name].detach()) == pytest.approx(0, abs=1e-5)
 
 
 def test_cadfr_without_its_terms_is_embedding_regression(teacher_path, faces):
@@ -229,6 +269,15 @@ def test_no_weight_decay_on_prompts_codes_norms_and_biases(teacher_path, faces, 
         ("cadfr", {**SMALL_CADFR, "labels": True}, False),
         ("gkd", OPTIONS["gkd"], False),
         ("gkd", {**OPTIONS["gkd"], "centres": "teacher"}, True),
+        ("rkd", {}, True),
+        ("rkd", {"base": "none"}, False),
+        ("ekd", CE, False),
+        ("dkd", OPTIONS["dkd"], False),
+        ("iled_rpsd", OPTIONS["iled_rpsd"], True),
+        ("fitnet", {}, True),
+        ("ofa", {"space": "logits", "scale": 16.0}, True),
+        ("proxyless", OPTIONS["proxyless"], True),
+        ("adadistill", OPTIONS["adadistill"], True),
     ],
 )
 def test_a_run_leaves_only_the_student_in_the_space_it_was_trained_into(

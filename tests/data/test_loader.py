@@ -166,6 +166,7 @@ def test_waiting_is_counted_and_a_slow_step_does_not_wait() -> None:
         ({"workers": 0}, "workers must be at least 1"),
         ({"batch_size": 24}, "patterns: a batch takes 24 pictures, the set has 23"),
         ({"augment": "heavy"}, "none, flip, light, strong"),
+        ({"mix": 1.5}, "mix must lie in 0..1, got 1.5"),
     ],
 )
 def test_a_loader_that_cannot_work_is_refused(options: dict, problem: str) -> None:

@@ -81,6 +81,20 @@ class MeanColours:
         return (quarters.reshape(len(crops), -1) - 100).astype(np.float32)
 
 
+class GivenEmbedding(torch.nn.Module):
+    """A student whose embedding is its input, (B, dim) in the place of pictures."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.embedding_dim = dim
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return x * self.scale
+
+    forward_both = forward
+
+
 def teacher_file(path, name="swin_micro", *, seed=7, space_id=None, spec=ARCFACE, **options):
     """A seeded net of ours saved as a teacher; its batch norms have seen patterns."""
     torch.manual_seed(seed)

@@ -140,13 +140,14 @@ def test_a_zero_vector_stays_zero_instead_of_not_a_number():
     np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0]], atol=1e-7)
 
 
-def test_same_view_targets_see_the_very_crop_and_reuse_a_round():
+@pytest.mark.parametrize("mix", [0.0, 0.5, 1.0])
+def test_same_view_targets_see_the_very_crop_and_reuse_a_round(mix):
     import torch
 
     from crossface.data.loader import TrainLoader
 
     faces = PatternFaces(people=4, each=4)
-    loader = TrainLoader(faces, batch_size=4, seed=0, augment="strong", augment_period=1)
+    loader = TrainLoader(faces, batch_size=4, seed=0, augment="strong", augment_period=1, mix=mix)
     teacher = MeanColours()
     fresh = SameViewTargets(teacher, pictures=16)
     reused = SameViewTargets(MeanColours(), pictures=16, views=1)

@@ -43,6 +43,8 @@ def refused(document):
         ({"budget": {"steps": 1, "epochs": 1}}, "exactly one of steps, epochs, minutes"),
         ({"budget": {}}, "exactly one of steps, epochs, minutes is needed, got none"),
         ({"budget": 5}, "budget: expected a table, got 5"),
+        ({"teacher": {"path": "t", "mix": 0.5}}, 'mix needs view = "same"'),
+        ({"teacher": {"path": "t", "view": "same", "mix": 2.0}}, "teacher.mix: expected less than"),
         ({"teacher": {"path": "t"}}, "teacher and distiller belong together"),
         ({"distiller": {"name": "gkd"}}, "teacher and distiller belong together"),
         ({"head": None}, "a run without a teacher needs a [head]"),

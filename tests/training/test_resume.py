@@ -26,7 +26,16 @@ from training.fakes import (
     tensors_of,
 )
 
-METHODS = ["supervised", "clean", "same", "same_views", "cadfr", "gkd", "drop_path", "muon"]
+# Centres, thresholds, banks and paces that a method remembers must be in the checkpoint.
+OPTIONS = {
+    "adadistill": {"scale": 16.0},
+    "concentration": {},
+    "ekd": {"momentum": 0.5},
+    "gkd": {"scale": 16.0, "group": 3},
+    "iled_rpsd": {"bank": 10, "mined": 4},
+    "ofa": {},
+}
+METHODS = ["supervised", "clean", "same", "same_views", "cadfr", "drop_path", "muon", *OPTIONS]
 
 
 class Killed(BaseException):
@@ -52,13 +61,15 @@ def make_config(method, folder, **changes):
     if method == "same":
         return distilled(data, teacher, teacher={"view": "same"}, **changes)
     if method == "same_views":
-        return distilled(data, teacher, teacher={"view": "same", "views": 1}, **changes)
+        mixing = {"view": "same", "views": 1, "mix": 0.5}
+        return distilled(data, teacher, teacher=mixing, **changes)
     if method == "cadfr":
         student = {"name": "swin_micro", "options": {"drop_path": 0.5}}
         automatic = {"attention_weight": None, "feature_weight": None}
         options = {**SMALL_CADFR, **automatic, "ramp_fraction": 0.5}
         return distilled(data, teacher, "cadfr", options, student=student, **changes)
-    return distilled(data, teacher, "gkd", {"scale": 16.0, "group": 3}, **changes)
+    others = [str(teacher)] * (method == "concentration")
+    return distilled(data, teacher, method, OPTIONS[method], teacher={"others": others}, **changes)
 
 
 def kill_at(monkeypatch, step):

@@ -83,6 +83,22 @@ CASES = {
         lambda r: over(r, "cadfr", {"centres": 50}), "centres must be a square number, got 50", 2),
     "gkd without labels": (
         lambda r: over(r, "gkd", data=UNLABELLED), "data.pseudo_identities = N", 2),
+    "several teachers for one": (
+        lambda r: over(r, teacher={"others": [str(r / "stranger.safetensors")]}),
+        "distiller 'embedding' has no use for teacher.others", 2),
+    "concentration of one": (
+        lambda r: over(r, "concentration"), "teacher.others = [...]", 2),
+    "another teacher not there": (
+        lambda r: over(r, "concentration", teacher={"others": [str(r / "gone.onnx")]}),
+        "gone.onnx", 4),
+    "stage not there": (
+        lambda r: over(r, "ofa", {"stages": "blocks.99"}), "its stages are blocks.4, blocks", 2),
+    "no base of that name": (
+        lambda r: over(r, "rkd", {"base": "cosface"}), "'embedding', 'ce' or 'none'", 2),
+    "unknown option of a grounded one": (lambda r: over(r, "sp", {"gamma": 1}), "gamma", 2),
+    "gkd of mixed people": (
+        lambda r: over(r, "gkd", teacher={"view": "same", "mix": 0.5}),
+        "teacher.mix = 0.5 mixes people", 2),
     "gkd group": (lambda r: over(r, "gkd", {"group": "all"}), "group must be a number", 2),
     "gkd margin": (lambda r: over(r, "gkd", {"margin": 3.0}), "margin must lie in [0, 2)", 2),
     "gkd centres": (lambda r: over(r, "gkd", {"centres": "mine"}), "'own' or 'teacher'", 2),
@@ -226,7 +242,7 @@ def test_the_teacher_may_be_gone_when_the_run_ends(room, tmp_path):
     config = distilled(room / "people", teacher, budget={"steps": 1})
     made = session(config, tmp_path)
     teacher.unlink()
-    assert made.teacher_contract.dim == DIM
+    assert made.teacher_contracts[0].dim == DIM
 
 
 def test_the_commit_is_that_of_our_tree_or_none():

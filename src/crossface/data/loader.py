@@ -21,8 +21,9 @@ from crossface.core.errors import ConfigError, DataError
 from crossface.core.protocols import FaceSource
 from crossface.core.seeds import generator
 from crossface.core.types import UInt8Batch
-from crossface.data.augment import Augment, AugmentConfig
-from crossface.data.dataset import LabelledView
+from crossface.data.augment import Augment, AugmentConfig, Augmented
+from crossface.data.dataset import UNLABELLED, LabelledView
+from crossface.data.mixing import draw_mix, mixed
 
 ExtraArray = npt.NDArray[np.generic]
 
@@ -35,7 +36,7 @@ class Batch:
         crops: (B, 112, 112, 3) uint8 RGB after augmentation: what a teacher that looks at the
             same picture is given.
         indices: (B,) int64 positions in the source.
-        labels: (B,) int64 classes, -1 where unlabelled.
+        labels: (B,) int64 classes, -1 where unlabelled or mixed: a mixed crop is nobody.
         flipped: (B,) bool, whether the crop is mirrored (cached embeddings have both sides).
         epoch: passes over the set that were finished before.
         step: batches since the start of training, from 0.
@@ -96,6 +97,7 @@ class TrainLoader:
         prefetch: batches prepared ahead.
         augment_period: epochs after which the changes to a picture repeat, so that a teacher's
             embeddings of changed pictures can be reused; 0: never. The order never repeats.
+        mix: share of pictures that another one, changed likewise, is laid over (``data.mixing``).
 
     Raises:
         ConfigError: if a batch cannot be filled or a number is not positive.
@@ -115,6 +117,7 @@ class TrainLoader:
         workers: int = 1,
         prefetch: int = 4,
         augment_period: int = 0,
+        mix: float = 0.0,
     ) -> None:
         self.source = source
         self.batch_size = batch_size
@@ -126,6 +129,7 @@ class TrainLoader:
         self.workers = workers
         self.prefetch = prefetch
         self.augment_period = augment_period
+        self.mix = mix
         self.wait_seconds = 0.0
         self._check()
         view = source if isinstance(source, LabelledView) else LabelledView(source)
@@ -172,19 +176,32 @@ class TrainLoader:
         view = epoch % self.augment_period if self.augment_period else epoch
         crops = np.empty((len(indices), 112, 112, 3), dtype=np.uint8)
         flipped = np.empty(len(indices), dtype=np.bool_)
+        labels = self.labels[indices]
         for row, index in enumerate(indices.tolist()):
-            crops[row], flipped[row] = self.augment.apply(
-                self.source.read(index), seed=self.seed, epoch=view, index=index
+            crops[row], flipped[row] = self._changed(index, view)
+            mix = draw_mix(
+                seed=self.seed,
+                epoch=view,
+                index=index,
+                size=len(self.source),
+                probability=self.mix,
             )
+            if mix is not None:
+                other = self._changed(mix.partner, view).image
+                crops[row] = mixed(crops[row], other, mix.share)
+                labels[row] = UNLABELLED
         return Batch(
             crops=crops,
             indices=torch.from_numpy(indices),
-            labels=torch.from_numpy(self.labels[indices]),
+            labels=torch.from_numpy(labels),
             flipped=torch.from_numpy(flipped),
             epoch=epoch,
             step=step,
             extra={name: torch.from_numpy(rows[indices]) for name, rows in self.extra.items()},
         )
+
+    def _changed(self, index: int, view: int) -> Augmented:
+        return self.augment.apply(self.source.read(index), seed=self.seed, epoch=view, index=index)
 
     def _indices(self, step: int) -> npt.NDArray[np.int64]:
         epoch, position = divmod(step, self.batches_per_epoch)
@@ -203,6 +220,8 @@ class TrainLoader:
         for name in ("batch_size", "workers", "prefetch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.mix <= 1:
+            raise ConfigError(f"mix must lie in 0..1, got {self.mix}")
         size = len(self.source)
         if size == 0 or (self.drop_last and size < self.batch_size):
             raise ConfigError(

@@ -14,6 +14,12 @@ def wide(x: Tensor) -> Tensor:
     return x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
 
 
+def products(left: Tensor, right: Tensor) -> Tensor:
+    """(N, D) and (M, D) to their (N, M) products, in ``wide``'s precision, also under autocast."""
+    with torch.autocast(left.device.type, enabled=False):
+        return wide(left) @ wide(right).T
+
+
 def check_same_shape(first: Tensor, second: Tensor, names: str) -> None:
     """Refuse two tensors that do not belong together.
 

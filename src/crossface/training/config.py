@@ -82,6 +82,10 @@ class TeacherConfig(_Section):
             teacher see the very crop the student sees (function matching, arXiv:2106.05237).
         views: with view = "same", how many differently augmented rounds are embedded before they
             are reused; 0 embeds afresh in every epoch.
+        others: further teachers, ONNX files or models of ours, each in a space of its own, for
+            distillers that take several (concentration); the file must say what input it wants.
+        mix: with view = "same", the share of pictures that another one is laid over, for student
+            and teacher alike; function matching's paper mixes all (1.0).
     """
 
     path: str
@@ -89,6 +93,16 @@ class TeacherConfig(_Section):
     input_spec: str | None = None
     view: Literal["clean", "same"] = "clean"
     views: int = Field(default=0, ge=0)
+    mix: float = Field(default=0.0, ge=0, le=1)
+    others: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _mixed_crops_need_the_same_view(self) -> Self:
+        if self.mix and self.view != "same":
+            raise ValueError(
+                'mix needs view = "same": no embedding of a clean crop fits a mixed one'
+            )
+        return self
 
 
 class MethodConfig(_Section):
@@ -227,6 +241,8 @@ def public_config(config: RunConfig) -> dict[str, Any]:
         value = (public[table] or {}).get(key)
         if value is not None and not str(value).startswith("drawn:"):
             public[table][key] = Path(value).name
+    if public["teacher"] is not None:
+        public["teacher"]["others"] = [Path(path).name for path in public["teacher"]["others"]]
     return public
 
 

@@ -113,19 +113,20 @@ def _facts(session: Session) -> dict[str, Any]:
     }
 
 
-def _licence_note(teacher: EmbeddingContract | None) -> str:
-    if teacher is None:
+def _licence_note(teachers: tuple[EmbeddingContract, ...]) -> str:
+    if not teachers:
         return "the restrictions of the training pictures apply"
-    known = find_by_sha256(teacher.digest)
-    of_teacher = "not known to crossface" if known is None else f"{known.licence} ({known.caveat})"
-    return (
-        f"distilled from {teacher.model_id}: the restrictions of its weights ({of_teacher}) and of "
-        "the training pictures apply"
-    )
+    parts = []
+    for teacher in teachers:
+        known = find_by_sha256(teacher.digest)
+        terms = "not known to crossface" if known is None else f"{known.licence} ({known.caveat})"
+        parts.append(f"{teacher.model_id}: the restrictions of its weights ({terms})")
+    return f"distilled from {', from '.join(parts)} and of the training pictures apply"
 
 
 def _save_student(session: Session, net: Backbone, summary: dict[str, Any]) -> None:
-    teacher = session.teacher_contract
+    teachers = session.teacher_contracts
+    teacher = teachers[0] if teachers else None
     space = None
     if teacher is not None and session.objective.keeps_space:
         space = teacher.space_id
@@ -133,8 +134,9 @@ def _save_student(session: Session, net: Backbone, summary: dict[str, Any]) -> N
     training = {
         "data": {"name": session.loader.source.name, "digest": session.loader.source.digest()},
         "teacher": None if teacher is None else teacher.model_dump(mode="json"),
+        "other_teachers": [other.model_dump(mode="json") for other in teachers[1:]],
         "method": "supervised" if config.distiller is None else config.distiller.name,
-        "licence_note": _licence_note(teacher),
+        "licence_note": _licence_note(teachers),
         "started_from": session.started_from,
         "config": public_config(config),
         "commit": git_commit(),

@@ -43,7 +43,8 @@ class Session:
     loader: TrainLoader
     targets: Targets | None
     budget: Budget
-    teacher_contract: EmbeddingContract | None = None
+    other_targets: tuple[Targets, ...] = ()
+    teacher_contracts: tuple[EmbeddingContract, ...] = ()
     started_from: dict[str, Any] | None = None
     validate: Callable[[Backbone], dict[str, float]] | None = None
     progressed: Progressed = field(default_factory=Progressed)
@@ -166,7 +167,8 @@ def step_once(
 def _signals(session: Session, batch: Batch) -> Signals:
     device = session.fabric.device
     targets = None if session.targets is None else session.targets(batch).to(device)
-    return Signals(batch.images_on(device), targets, batch.labels.to(device))
+    others = tuple(targets_of(batch).to(device) for targets_of in session.other_targets)
+    return Signals(batch.images_on(device), targets, batch.labels.to(device), others)
 
 
 def _guard(losses: dict[str, Tensor], step: int, batch: Batch) -> None:

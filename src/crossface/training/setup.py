@@ -97,9 +97,10 @@ def prepare(
             config.teacher.path, input_spec=config.teacher.input_spec, threads=config.threads
         )
         pictures = name_clusters(config, teacher, pictures, show_progress=show_progress)
+    others = open_others(config)
     student = make_student(config, teacher)
     objective = make_objective(
-        config, student, teacher, pictures, show_progress=show_progress, cache=cache
+        config, student, teacher, pictures, others=others, show_progress=show_progress, cache=cache
     )
     student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
     loader = TrainLoader(
@@ -108,12 +109,15 @@ def prepare(
         seed=config.seed,
         augment=config.data.augment,
         augment_period=_augment_period(config.teacher),
+        mix=0.0 if config.teacher is None else config.teacher.mix,
     )
     budget = Budget.from_config(config.budget, loader.batches_per_epoch)
     if should_compile(config, budget):
         objective.run_student = torch.compile(objective.run_student)
     average = WeightAverage(student, config.optim.ema_decay)
     holdout = _holdout(pictures, teacher, show_progress, cache)
+    teachers = [] if teacher is None else [teacher, *others]
+    targets = _targets(config.teacher, teachers, pictures, show_progress, cache)
     return Session(
         config=config,
         config_digest=digest_of(config),
@@ -123,9 +127,10 @@ def prepare(
         optimizer=make_optimizer(config, objective),
         average=average,
         loader=loader,
-        targets=_targets(config, teacher, pictures, show_progress, cache),
+        targets=targets[0] if targets else None,
+        other_targets=tuple(targets[1:]),
         budget=budget,
-        teacher_contract=None if teacher is None else teacher.contract,
+        teacher_contracts=tuple(one.contract for one in teachers),
         started_from=provenance(config),
         validate=None if holdout is None else lambda net: validate(net, holdout),
     )
@@ -216,12 +221,19 @@ def name_clusters(
     return Pictures(LabelledView(pictures.train.source, identities=names), pictures.holdout)
 
 
+def open_others(config: RunConfig) -> list[Embedder]:
+    """The further teachers, each an embedder of its own input and space."""
+    paths = [] if config.teacher is None else config.teacher.others
+    return [open_teacher(path, input_spec=None, threads=config.threads) for path in paths]
+
+
 def make_objective(
     config: RunConfig,
     student: Backbone,
     teacher: Embedder | None,
     pictures: Pictures,
     *,
+    others: list[Embedder] | None = None,
     show_progress: bool,
     cache: Path | None = None,
 ) -> Objective:
@@ -229,8 +241,10 @@ def make_objective(
     if config.distiller is None or teacher is None or config.teacher is None:
         return Supervised(student, config.head, classes=pictures.classes)
     kind = DISTILLERS.resolve(config.distiller.name)
+    if others and not kind.takes_others:
+        raise ConfigError(f"distiller {config.distiller.name!r} has no use for teacher.others")
     features: FrozenBackbone | None = None
-    if kind.needs_features:
+    if kind.wants_features(config.distiller.options):
         features = open_feature_teacher(config.teacher.features or config.teacher.path, teacher)
     centres = None
     if kind.wants_labels(config.distiller.options):
@@ -240,11 +254,17 @@ def make_objective(
                 "has none; give a labelled set, or make pseudo-identities from the teacher's "
                 "clusters with data.pseudo_identities = N"
             )
+        if config.teacher.mix:
+            raise ConfigError(
+                f"distiller {config.distiller.name!r} needs identities and teacher.mix = "
+                f"{config.teacher.mix} mixes people; use teacher.mix = 0"
+            )
         centres = class_centres(teacher, pictures, show_progress=show_progress, cache=cache)
     context = Context(
         student=student,
         feature_teacher=features,
         target_dim=teacher.contract.dim,
+        other_dims=tuple(other.contract.dim for other in others or ()),
         classes=pictures.classes,
         class_centres=centres,
         saliency=None if features is None else partial(_saliency, features, pictures.train),
@@ -311,18 +331,20 @@ def _augment_period(teacher: TeacherConfig | None) -> int:
 
 
 def _targets(
-    config: RunConfig,
-    teacher: Embedder | None,
+    spec: TeacherConfig | None,
+    teachers: list[Embedder],
     pictures: Pictures,
     show: bool,
     cache: Path | None,
-) -> Targets | None:
-    if teacher is None or config.teacher is None:
-        return None
-    spec: TeacherConfig = config.teacher
-    return make_targets(
-        teacher, pictures.train, view=spec.view, views=spec.views, folder=cache, progress=show
-    )
+) -> list[Targets]:
+    """Of every teacher, the main one first."""
+    if spec is None:
+        return []
+    view, views = spec.view, spec.views
+    return [
+        make_targets(teacher, pictures.train, view=view, views=views, folder=cache, progress=show)
+        for teacher in teachers
+    ]
 
 
 def _holdout(

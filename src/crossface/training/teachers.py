@@ -88,7 +88,8 @@ class SameViewTargets:
             repeat its augmentation with the same period); 0 embeds every batch afresh.
 
     Paper: Beyer et al., "Knowledge distillation: A good teacher is patient and consistent",
-    arXiv:2106.05237. Deviation: no mixing of pictures; embeddings instead of class logits.
+    arXiv:2106.05237. Deviation: embeddings instead of class logits; mixing (the loader's ``mix``)
+    is that of ``data.mixing``.
     """
 
     def __init__(self, teacher: Embedder, *, pictures: int, views: int = 0) -> None:

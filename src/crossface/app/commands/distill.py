@@ -17,10 +17,10 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         str | None, typer.Option(help="ONNX file, safetensors or run folder.")
     ] = None,
     features: Annotated[
-        str | None, typer.Option(help="Our network whose pixel features are used (cadfr).")
+        str | None, typer.Option(help="Our network whose pixel features are used (cadfr, fitnet).")
     ] = None,
     student: Annotated[str | None, typer.Option(help="Network (crossface models).")] = None,
-    distiller: Annotated[str | None, typer.Option(help="embedding, cadfr, gkd.")] = None,
+    distiller: Annotated[str | None, typer.Option(help="A method of docs/methods.md.")] = None,
     steps: Steps = None,
     epochs: Epochs = None,
     minutes: Minutes = None,

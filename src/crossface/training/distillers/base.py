@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from crossface.nets.layers import Backbone, PixelFeatures
+from crossface.nets.stages import StagedForward, stage_paths
 
-StudentForward = Callable[[Tensor], "tuple[Tensor, PixelFeatures] | Tensor"]
+StudentForward = Callable[[Tensor], Any]
+"""The embedding, or (embedding, pixel features), or (embedding, maps of stages)."""
 
 
 class Signals(NamedTuple):
@@ -20,11 +22,13 @@ class Signals(NamedTuple):
         images: (B, 3, 112, 112) float32 in [-1, 1], RGB, augmented.
         targets: (B, D) float32 unit teacher embeddings, or None without a teacher.
         labels: (B,) int64 classes, -1 where unknown.
+        others: (B, D_k) float32 unit embeddings of each further teacher.
     """
 
     images: Tensor
     targets: Tensor | None
     labels: Tensor
+    others: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Context:
         target_dim: D of the teacher's embedding; 0 without a teacher.
         classes: number of identities (or pseudo-identities); 0 where unlabelled.
         class_centres: (classes, D) unit mean teacher embedding per identity, or None.
+        other_dims: D_k of each further teacher.
         saliency: side of a grid to the feature teacher's (side, side) saliency map, or None.
     """
 
@@ -46,6 +51,7 @@ class Context:
     classes: int = 0
     class_centres: Tensor | None = None
     saliency: Callable[[int], Tensor] | None = None
+    other_dims: tuple[int, ...] = ()
 
 
 class Objective(nn.Module):
@@ -55,13 +61,14 @@ class Objective(nn.Module):
     logged. ``progress`` (share of the budget used) is set by the loop before every step.
 
     Class attributes: ``keeps_space`` says whether the student ends in the teacher's embedding
-    space; the ``needs_*`` say what must be given.
+    space; the ``needs_*`` say what must be given, ``takes_others`` whether further teachers may be.
     """
 
     keeps_space: bool = True
     needs_labels: bool = False
     needs_features: bool = False
     needs_student_features: bool = False
+    takes_others: bool = False
 
     def __init__(self, student: Backbone) -> None:
         super().__init__()
@@ -78,6 +85,12 @@ class Objective(nn.Module):
         del options
         return cls.needs_labels
 
+    @classmethod
+    def wants_features(cls, options: Mapping[str, object]) -> bool:
+        """Whether a feature teacher is needed with these options."""
+        del options
+        return cls.needs_features
+
     def forward(self, signals: Signals) -> dict[str, Tensor]:
         """Named scalar losses of one batch."""
         raise NotImplementedError
@@ -86,14 +99,31 @@ class Objective(nn.Module):
         """Figures that show whether the method is healthy; logged with every report."""
         return {}
 
+    def tap_student(self, paths: Sequence[str] | None = None) -> list[tuple[int, int, int]]:
+        """Have ``student_stages`` give the maps of these modules; (C, H, W) of each.
+
+        Args:
+            paths: as ``StagedForward``; ``stage_paths`` of the student by default.
+        """
+        staged = StagedForward(self.student, paths or stage_paths(self.student))
+        self.run_student = staged.forward
+        return staged.shapes
+
+    def student_stages(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(B, D) raw embeddings and the (B, C, H, W) maps that were tapped, in one pass."""
+        embedding, maps = self.run_student(images)
+        return embedding, maps
+
     def student_embedding(self, images: Tensor) -> Tensor:
         """(B, D) raw embeddings of the student, by the possibly compiled forward."""
         out = self.run_student(images)
-        return out[0] if isinstance(out, tuple) else out
+        embedding: Tensor = out[0] if isinstance(out, tuple) else out
+        return embedding
 
     def student_both(self, images: Tensor) -> tuple[Tensor, PixelFeatures]:
         """Raw embeddings and pixel features of the student in one pass."""
         out = self.run_student(images)
         if not isinstance(out, tuple):
             raise TypeError("the objective must set needs_student_features")
-        return out
+        embedding, features = out
+        return embedding, features
