@@ -26,7 +26,13 @@ from training.fakes import (
     tensors_of,
 )
 
-METHODS = ["supervised", "clean", "same", "same_views", "cadfr", "gkd", "drop_path", "muon"]
+SWIN = {"name": "swin_micro", "options": {"embedding_dim": DIM, "drop_path": 0.5}}
+SUPERVISED = {
+    "supervised": {},
+    "adaface": {"head": {"name": "adaface"}},
+    "drop_path": {"student": SWIN},
+}
+METHODS = [*SUPERVISED, "clean", "same", "same_views", "cadfr", "gkd", "muon"]
 
 
 class Killed(BaseException):
@@ -37,11 +43,8 @@ def make_config(method, folder, **changes):
     data = folder / "people"
     if not data.exists():
         people_folder(data)
-    if method == "supervised":
-        return supervised(data, **changes)
-    if method == "drop_path":
-        student = {"name": "swin_micro", "options": {"embedding_dim": DIM, "drop_path": 0.5}}
-        return supervised(data, student=student, **changes)
+    if method in SUPERVISED:
+        return supervised(data, **SUPERVISED[method], **changes)
     teacher = folder / "teacher.safetensors"
     if not teacher.exists():
         teacher_file(teacher)

@@ -7,12 +7,15 @@ from crossface.core.registry import Registry
 HEADS = Registry(
     "head",
     {
+        "adaface": "crossface.losses.adaface:AdaFace",
         "arcface": "crossface.losses.margin:ArcFace",
         "cosface": "crossface.losses.margin:CosFace",
+        "magface": "crossface.losses.magface:MagFace",
     },
     group="crossface.heads",
 )
-"""Classification heads: ``head(embeddings, labels)`` gives logits."""
+"""Classification heads (``losses.margin.MarginHead``): ``head(embeddings, labels)`` gives logits,
+``head.loss(embeddings, labels)`` what is minimised."""
 
 LOSSES = Registry(
     "loss",

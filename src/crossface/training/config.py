@@ -155,7 +155,7 @@ class RunConfig(_Section):
         if (self.teacher is None) != (self.distiller is None):
             raise ValueError("teacher and distiller belong together: give both or neither")
         if self.teacher is None and self.head is None:
-            raise ValueError("a run without a teacher needs a [head] (arcface, cosface)")
+            raise ValueError("a run without a teacher needs a [head] (cosface, say)")
         if self.teacher is None and self.data.pseudo_identities is not None:
             raise ValueError("data.pseudo_identities come from a teacher, and there is none")
         return self

@@ -13,7 +13,7 @@ from crossface.training.distillers.base import Objective, Signals
 
 
 class Supervised(Objective):
-    """Cross-entropy over the logits of a margin head (ArcFace, CosFace).
+    """The loss of a margin head: cross-entropy over its logits, and what the head adds.
 
     Args:
         student: the network to train.
@@ -32,13 +32,15 @@ class Supervised(Objective):
             )
         try:
             self.head = HEADS.resolve(head.name)(classes, student.embedding_dim, **head.options)
+            self.head.eval()  # the statistics of a head are those of pictures
             with torch.no_grad():  # a margin out of range shows in the logits only
                 self.head(torch.ones(1, student.embedding_dim), torch.zeros(1, dtype=torch.int64))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"head {head.name!r}: {error}") from None
+        self.head.train()
 
     def forward(self, signals: Signals) -> dict[str, Tensor]:
         """Loss of one batch."""
         embedding = self.student_embedding(signals.images)
-        logits = self.head(embedding.float(), signals.labels)
-        return {"loss": torch.nn.functional.cross_entropy(logits, signals.labels, ignore_index=-1)}
+        losses: dict[str, Tensor] = self.head.loss(embedding.float(), signals.labels)
+        return losses
