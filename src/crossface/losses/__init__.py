@@ -11,6 +11,7 @@ HEADS = Registry(
         "arcface": "crossface.losses.margin:ArcFace",
         "cosface": "crossface.losses.margin:CosFace",
         "magface": "crossface.losses.magface:MagFace",
+        "unpg": "crossface.losses.unpg:Unpg",
     },
     group="crossface.heads",
 )
