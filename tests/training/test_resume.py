@@ -31,6 +31,8 @@ SUPERVISED = {
     "supervised": {},
     "adaface": {"head": {"name": "adaface"}},
     "drop_path": {"student": SWIN},
+    "sam": {"optim": {"sharpness": "sam"}, "head": {"name": "adaface"}},
+    "sagm": {"optim": {"sharpness": "sagm", "name": "sgd"}, "student": SWIN},
 }
 METHODS = [*SUPERVISED, "clean", "same", "same_views", "cadfr", "gkd", "muon"]
 

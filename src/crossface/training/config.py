@@ -102,6 +102,8 @@ class OptimConfig(_Section):
     """The optimiser. ``lr`` is the peak of warm-up and cosine.
 
     "muon" steps matrices and 1x1 convolutions by Muon and everything else by AdamW.
+    ``sharpness`` gives any of them the gradient of SAM or SAGM, radius ``rho``, at two passes a
+    step; ``alpha`` is SAGM's.
     """
 
     name: Literal["sgd", "adamw", "muon"] = "adamw"
@@ -112,6 +114,9 @@ class OptimConfig(_Section):
     final_fraction: float = Field(default=0.01, ge=0, le=1)
     clip_norm: float | None = Field(default=5.0, gt=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    sharpness: Literal["sam", "sagm"] | None = None
+    rho: float = Field(default=0.05, gt=0)
+    alpha: float = Field(default=1e-3, ge=0)
 
 
 class BudgetConfig(_Section):
