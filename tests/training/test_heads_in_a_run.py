@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from crossface.losses import HEADS
+from crossface.losses.triplet import triplet_loss
+from crossface.training.distillers.base import Signals
 from crossface.training.launch import launch
 from crossface.training.run import RunFolder
 from crossface.training.supervised import Supervised
@@ -41,3 +43,27 @@ def test_the_parts_of_magface_are_logged(people, tmp_path):
     config = supervised(people, head={"name": "magface"}, budget={"steps": 1}, log_every_steps=1)
     line = RunFolder(launch(config, tmp_path / "run", show_progress=False).folder).metrics()[-1]
     assert line["loss"] == pytest.approx(line["ce"] + 35 * line["magnitude"], rel=1e-5)
+
+
+def test_triplets_alone_train_at_128_dimensions(people, tmp_path):
+    student = {"name": "mobilefacenet", "options": {"embedding_dim": 128, "width": 0.1}}
+    config = supervised(
+        people, student=student, head=None, metric={"name": "triplet", "options": {"margin": 0.3}},
+        data={"per_identity": 4}, budget={"steps": 20}, log_every_steps=5,
+        checkpoint_every_steps=20, optim={"lr": 3e-3},
+    )  # fmt: skip
+    lines = RunFolder(launch(config, tmp_path / "run", show_progress=False).folder).metrics()
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert all(line["loss"] == line["metric"] for line in lines)
+
+
+def test_a_metric_joins_a_head_by_its_weight(people, tmp_path):
+    metric = {"name": "triplet", "weight": 0.5}
+    made = session(supervised(people, metric=metric), tmp_path)
+    batch = made.loader.batch(0)
+    embedding = made.objective.eval().student(batch.images)
+    made.objective.run_student = lambda images: embedding
+    losses = made.objective(Signals(batch.images, None, batch.labels))
+    head = made.objective.head.loss(embedding, batch.labels)["loss"]
+    expected = head + 0.5 * triplet_loss(embedding, batch.labels)
+    torch.testing.assert_close(losses["loss"], expected)

@@ -117,6 +117,14 @@ CASES = {
     "unknown head option": (
         lambda r: supervised(r / "people", head={"name": "cosface", "options": {"m": 1}}),
         "head 'cosface'", 2),
+    "unknown metric": (
+        lambda r: supervised(r / "people", metric={"name": "tripled"}), "did you mean triplet", 2),
+    "metric that wants more": (
+        lambda r: supervised(r / "people", metric={"name": "harmonic_triplet"}),
+        "metric 'harmonic_triplet'", 2),
+    "metric option out of range": (
+        lambda r: supervised(r / "people", metric={"options": {"margin": -1.0}}),
+        "metric 'triplet': margin must be positive", 2),
     "unknown student": (
         lambda r: supervised(r / "people", student={"name": "mobilfacenet", "options": {}}),
         "did you mean mobilefacenet", 2),

@@ -32,3 +32,13 @@ LOSSES = Registry(
     group="crossface.losses",
 )
 """Distillation losses: the student's tensor first, the teacher's second, a scalar out."""
+
+LABEL_LOSSES = Registry(
+    "loss with labels",
+    {
+        "harmonic_triplet": "crossface.losses.harmonic:harmonic_triplet_loss",
+        "triplet": "crossface.losses.triplet:triplet_loss",
+    },
+    group="crossface.label_losses",
+)
+"""Losses without classes to learn: outputs of one batch first, its (N,) labels second, a scalar."""

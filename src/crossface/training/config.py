@@ -23,7 +23,12 @@ Options = dict[str, bool | int | float | str | None]
 _A_TABLE = re.compile(r"a valid dictionary or instance of \w+")
 
 # Tables that choose something by name, and what they choose by default.
-_NAMED = {"student": "mobilefacenet", "distiller": "embedding", "head": "cosface"}
+_NAMED = {
+    "student": "mobilefacenet",
+    "distiller": "embedding",
+    "head": "cosface",
+    "metric": "triplet",
+}
 
 
 class _Section(BaseModel):
@@ -51,6 +56,8 @@ class DataConfig(_Section):
         memory: "auto" keeps decoded pictures in memory when they fit in 4 GiB.
         pseudo_identities: cluster the teacher's embeddings of an unlabelled set into so many
             classes, for distillers that need identities.
+        per_identity: pictures of one identity that come together, so that a batch holds pairs
+            (triplets, UNPG); 1 shuffles picture by picture.
     """
 
     path: str
@@ -61,6 +68,7 @@ class DataConfig(_Section):
     augment: str | AugmentConfig = "light"
     memory: Literal["auto", "always", "never"] = "auto"
     pseudo_identities: int | None = Field(default=None, ge=2)
+    per_identity: int = Field(default=1, ge=1)
 
 
 class TeacherConfig(_Section):
@@ -95,6 +103,14 @@ class HeadConfig(_Section):
     """The margin head by name with its own options."""
 
     name: str = "cosface"
+    options: Options = Field(default_factory=dict)
+
+
+class MetricConfig(_Section):
+    """A loss over embeddings and identities, beside the head or in its place ("triplet")."""
+
+    name: str = "triplet"
+    weight: float = Field(default=1.0, gt=0)
     options: Options = Field(default_factory=dict)
 
 
@@ -143,6 +159,7 @@ class RunConfig(_Section):
     teacher: TeacherConfig | None = None
     distiller: MethodConfig | None = None
     head: HeadConfig | None = None
+    metric: MetricConfig | None = None
     optim: OptimConfig = OptimConfig()
     budget: BudgetConfig = BudgetConfig(epochs=1)
     batch_size: int = Field(default=128, gt=1)
@@ -159,8 +176,10 @@ class RunConfig(_Section):
     def _teacher_and_distiller(self) -> Self:
         if (self.teacher is None) != (self.distiller is None):
             raise ValueError("teacher and distiller belong together: give both or neither")
-        if self.teacher is None and self.head is None:
-            raise ValueError("a run without a teacher needs a [head] (cosface, say)")
+        if self.teacher is None and self.head is None and self.metric is None:
+            raise ValueError("a run without a teacher needs a [head] (cosface, say) or a [metric]")
+        if self.teacher is not None and self.metric is not None:
+            raise ValueError("[metric] is for a run without a teacher")
         if self.teacher is None and self.data.pseudo_identities is not None:
             raise ValueError("data.pseudo_identities come from a teacher, and there is none")
         return self

@@ -108,6 +108,7 @@ def prepare(
         seed=config.seed,
         augment=config.data.augment,
         augment_period=_augment_period(config.teacher),
+        per_identity=config.data.per_identity,
     )
     budget = Budget.from_config(config.budget, loader.batches_per_epoch)
     if should_compile(config, budget):
@@ -243,7 +244,7 @@ def make_objective(
 ) -> Objective:
     """The supervised objective or the distiller, with what it needs."""
     if config.distiller is None or teacher is None or config.teacher is None:
-        return Supervised(student, config.head, classes=pictures.classes)
+        return Supervised(student, config.head, classes=pictures.classes, metric=config.metric)
     kind = DISTILLERS.resolve(config.distiller.name)
     features: FrozenBackbone | None = None
     if kind.needs_features:
