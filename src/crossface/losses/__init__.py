@@ -28,6 +28,7 @@ LOSSES = Registry(
         "cosine": "crossface.losses.embedding:cosine_distance_loss",
         "gkd": "crossface.losses.gkd:GroupedDistillation",
         "hinton_kd": "crossface.losses.gkd:hinton_kd",
+        "symface": "crossface.losses.symface:symmetry_loss",
     },
     group="crossface.losses",
 )
@@ -37,6 +38,7 @@ LABEL_LOSSES = Registry(
     "loss with labels",
     {
         "harmonic_triplet": "crossface.losses.harmonic:harmonic_triplet_loss",
+        "ncl": "crossface.losses.ncl:NestedCollaborative",
         "triplet": "crossface.losses.triplet:triplet_loss",
     },
     group="crossface.label_losses",
