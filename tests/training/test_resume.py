@@ -31,6 +31,7 @@ SUPERVISED = {
     "supervised": {},
     "adaface": {"head": {"name": "adaface"}},
     "drop_path": {"student": SWIN},
+    "collaborative": {"head": None, "collaborative": {"hard_classes": 3, "copies": 2}},
     "sam": {"optim": {"sharpness": "sam"}, "head": {"name": "adaface"}},
     "sagm": {"optim": {"sharpness": "sagm", "name": "sgd"}, "student": SWIN},
 }

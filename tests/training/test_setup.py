@@ -125,6 +125,12 @@ CASES = {
     "metric option out of range": (
         lambda r: supervised(r / "people", metric={"options": {"margin": -1.0}}),
         "metric 'triplet': margin must be positive", 2),
+    "more hard classes than classes": (
+        lambda r: supervised(r / "people", head=None, collaborative={}),
+        "collaborative: hard_classes must lie in 1..4, got 30", 2),
+    "collaboration without labels": (
+        lambda r: supervised(r / "people", head=None, collaborative={}, data=UNLABELLED),
+        "collaborative: needs at least 2 identities, got 0", 2),
     "unknown student": (
         lambda r: supervised(r / "people", student={"name": "mobilfacenet", "options": {}}),
         "did you mean mobilefacenet", 2),

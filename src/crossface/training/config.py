@@ -114,6 +114,24 @@ class MetricConfig(_Section):
     options: Options = Field(default_factory=dict)
 
 
+class CollaborativeConfig(_Section):
+    """Students that learn together (NCL++), in place of a head.
+
+    Attributes:
+        students: how many networks of [student] train; the first is kept.
+        copies: 2 shows each picture and its mirror image.
+        scale: of the cosines.
+        hard_classes, agreement_weight, zero_outside: see ``losses.ncl``.
+    """
+
+    students: int = Field(default=2, ge=2, le=3)
+    copies: int = Field(default=1, ge=1, le=2)
+    scale: float = Field(default=32.0, gt=0)
+    hard_classes: int = Field(default=30, ge=1)
+    agreement_weight: float = Field(default=0.6, ge=0)
+    zero_outside: bool = False
+
+
 class OptimConfig(_Section):
     """The optimiser. ``lr`` is the peak of warm-up and cosine.
 
@@ -160,6 +178,7 @@ class RunConfig(_Section):
     distiller: MethodConfig | None = None
     head: HeadConfig | None = None
     metric: MetricConfig | None = None
+    collaborative: CollaborativeConfig | None = None
     optim: OptimConfig = OptimConfig()
     budget: BudgetConfig = BudgetConfig(epochs=1)
     batch_size: int = Field(default=128, gt=1)
@@ -176,7 +195,10 @@ class RunConfig(_Section):
     def _teacher_and_distiller(self) -> Self:
         if (self.teacher is None) != (self.distiller is None):
             raise ValueError("teacher and distiller belong together: give both or neither")
-        if self.teacher is None and self.head is None and self.metric is None:
+        supervised = self.head is not None or self.metric is not None
+        if self.collaborative is not None and (supervised or self.teacher is not None):
+            raise ValueError("[collaborative] goes without a teacher, a [head] and a [metric]")
+        if self.teacher is None and not supervised and self.collaborative is None:
             raise ValueError("a run without a teacher needs a [head] (cosface, say) or a [metric]")
         if self.teacher is not None and self.metric is not None:
             raise ValueError("[metric] is for a run without a teacher")

@@ -25,7 +25,8 @@ from crossface.data.loader import TrainLoader
 from crossface.data.splits import split_by_identity, split_by_key
 from crossface.nets import create_model
 from crossface.nets.layers import Backbone
-from crossface.training.config import DataConfig, RunConfig, TeacherConfig
+from crossface.training.collaborative import Collaborative
+from crossface.training.config import CollaborativeConfig, DataConfig, RunConfig, TeacherConfig
 from crossface.training.distillers import DISTILLERS
 from crossface.training.distillers.base import Context, Objective
 from crossface.training.ema import WeightAverage
@@ -243,6 +244,8 @@ def make_objective(
     cache: Path | None = None,
 ) -> Objective:
     """The supervised objective or the distiller, with what it needs."""
+    if config.collaborative is not None:
+        return make_collaborative(config, config.collaborative, student, pictures)
     if config.distiller is None or teacher is None or config.teacher is None:
         return Supervised(student, config.head, classes=pictures.classes, metric=config.metric)
     kind = DISTILLERS.resolve(config.distiller.name)
@@ -271,6 +274,24 @@ def make_objective(
     except (TypeError, ValueError) as error:
         raise ConfigError(f"distiller {config.distiller.name!r}: {error}") from None
     return objective
+
+
+def make_collaborative(
+    config: RunConfig, own: CollaborativeConfig, student: Backbone, pictures: Pictures
+) -> Collaborative:
+    """The student and its fellows, freshly drawn each.
+
+    Raises:
+        ConfigError: without at least 2 identities, or with more hard classes than there are.
+    """
+    if pictures.classes < 2:
+        raise ConfigError(f"collaborative: needs at least 2 identities, got {pictures.classes}")
+    others = [make_student(config, None) for _ in range(own.students - 1)]
+    for net in others:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+    labels = pictures.train.labels
+    counts = np.bincount(labels[labels >= 0], minlength=pictures.classes)
+    return Collaborative(student, others, class_counts=torch.from_numpy(counts), config=own)
 
 
 def _saliency(teacher: FrozenBackbone, source: FaceSource, side: int) -> Tensor:
