@@ -1,6 +1,7 @@
 """Milliseconds and memory of a head's loss and its gradient, each head against CosFace.
 
-The heads take turns, so that a machine whose speed drifts hurts them alike. Memory is the most
+Milliseconds are the processor's, so that other work on the machine hardly counts, and the heads
+take turns. Memory is the most
 bytes of tensors that live at once beyond what lived before, as torch's profiler counts them.
 Prints one JSON line.
 
@@ -73,9 +74,9 @@ def main() -> None:
             step(head, x, labels)
         for _ in range(options.rounds):
             for name, head in heads.items():
-                start = time.perf_counter()
+                start = time.process_time()
                 step(head, x, labels)
-                times[name].append((time.perf_counter() - start) * 1e3)
+                times[name].append((time.process_time() - start) * 1e3)
         pairs = rows * (rows - 1) // 2
         result["rows"][rows] = {
             "pairs": pairs,
