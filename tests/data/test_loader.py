@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 
@@ -13,6 +14,7 @@ from crossface.core.contract import InputSpec
 from crossface.core.errors import ConfigError, DataError, ImageError
 from crossface.core.geometry import normalise
 from crossface.data.augment import Augment
+from crossface.data.dataset import LabelledView
 from crossface.data.loader import Batch, TrainLoader
 from face_files import pattern
 
@@ -177,3 +179,33 @@ def test_a_loader_that_cannot_work_is_refused(options: dict, problem: str) -> No
 def test_extra_rows_of_another_length_are_refused() -> None:
     with pytest.raises(DataError, match="expected 23 rows in 'teacher', got 22"):
         _loader(extra={"teacher": np.zeros((22, 2))})
+
+
+def test_pictures_of_an_identity_come_in_groups_and_an_epoch_is_still_complete() -> None:
+    loader = _loader(Patterns(46), batch_size=6, per_identity=3, drop_last=False)
+    orders = []
+    for epoch in (0, 1):
+        batches = list(loader.epoch(epoch))
+        indices = torch.cat([batch.indices for batch in batches]).tolist()
+        assert sorted(indices) == list(range(46))
+        names = [index % 10 for index in indices]
+        lengths = [len(list(group)) for _, group in itertools.groupby(names)]
+        # Ten identities of four or five: one group of three each, and a rest of one or two.
+        assert sum(length >= 3 for length in lengths) >= 10
+        assert len(lengths) <= 20
+        orders.append(indices)
+    assert orders[0] != orders[1]
+    again = [batch.indices.tolist() for batch in loader.batches(3, 6)]
+    assert again == [orders[0][18:24], orders[0][24:30], orders[0][30:36]]
+
+
+def test_pictures_without_an_identity_are_groups_of_one() -> None:
+    view = LabelledView(Patterns(20), identities=["a"] * 8 + [None] * 12)
+    loader = _loader(view, per_identity=4)
+    starts = set()
+    for epoch in range(6):
+        known = [index < 8 for batch in loader.epoch(epoch) for index in batch.indices.tolist()]
+        runs = [(key, len(list(group))) for key, group in itertools.groupby(known)]
+        assert sorted(length for key, length in runs if key) in ([4, 4], [8])
+        starts.add(known.index(True) % 4)
+    assert len(starts) > 1  # groups of four unlabelled pictures would leave only 0

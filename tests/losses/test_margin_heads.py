@@ -140,20 +140,23 @@ def test_head_without_labels_gives_the_scaled_cosine(name):
 
 
 @pytest.mark.parametrize("name", HEADS.names())
-def test_head_is_indifferent_to_the_length_of_embeddings_and_centres(name):
+def test_head_is_indifferent_to_the_length_of_centres_and_says_whether_to_that_of_embeddings(name):
     torch.manual_seed(0)
-    head = HEADS.resolve(name)(7, 4)
+    head = HEADS.resolve(name)(7, 4).eval()
     embeddings, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, -1])
     before = head(embeddings, labels)
     with torch.no_grad():
         head.centres.mul_(torch.linspace(0.5, 9, 7)[:, None])
-    torch.testing.assert_close(head(embeddings * 17, labels), before, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(head(embeddings, labels), before, rtol=1e-4, atol=1e-4)
+    change = (head(embeddings * 17, labels) - before).abs()
+    assert (change.max() > 0.1) == head.reads_norm
+    assert change[4].max() < 1e-4  # without a label there is no margin
 
 
 @pytest.mark.parametrize("name", HEADS.names())
 def test_head_computes_in_float32_under_autocast(name):
     torch.manual_seed(0)
-    head = HEADS.resolve(name)(7, 4)
+    head = HEADS.resolve(name)(7, 4).eval()
     embeddings, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, -1])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = head(embeddings, labels)

@@ -48,6 +48,12 @@ def refused(document):
         ({"teacher": {"path": "t"}}, "teacher and distiller belong together"),
         ({"distiller": {"name": "gkd"}}, "teacher and distiller belong together"),
         ({"head": None}, "a run without a teacher needs a [head]"),
+        ({"head": None, "metric": None}, "a run without a teacher needs a [head]"),
+        ({"teacher": {"path": "t"}, "distiller": {}, "metric": {}}, "[metric] is for a run with"),
+        ({"collaborative": {}}, "[collaborative] goes without a teacher, a [head] and a [metric]"),
+        ({"head": None, "collaborative": {"students": 4}}, "collaborative.students: expected less"),
+        ({"optim": {"sharpness": "asam"}}, "optim.sharpness: expected 'sam' or 'sagm', got 'asam'"),
+        ({"optim": {"rho": 0}}, "optim.rho: expected greater than 0, got 0"),
         ({"data": {"path": "a", "pseudo_identities": 5}}, "come from a teacher"),
     ],
 )  # fmt: skip

@@ -35,7 +35,24 @@ OPTIONS = {
     "iled_rpsd": {"bank": 10, "mined": 4},
     "ofa": {},
 }
-METHODS = ["supervised", "clean", "same", "same_views", "cadfr", "drop_path", "muon", *OPTIONS]
+SWIN = {"name": "swin_micro", "options": {"embedding_dim": DIM, "drop_path": 0.5}}
+SUPERVISED = {
+    "supervised": {},
+    "adaface": {"head": {"name": "adaface"}},
+    "drop_path": {"student": SWIN},
+    "collaborative": {"head": None, "collaborative": {"hard_classes": 3, "copies": 2}},
+    "sam": {"optim": {"sharpness": "sam"}, "head": {"name": "adaface"}},
+    "sagm": {"optim": {"sharpness": "sagm", "name": "sgd"}, "student": SWIN},
+}
+METHODS = [
+    *SUPERVISED,
+    "clean",
+    "same",
+    "same_views",
+    "cadfr",
+    "muon",
+    *OPTIONS,
+]
 
 
 class Killed(BaseException):
@@ -46,11 +63,8 @@ def make_config(method, folder, **changes):
     data = folder / "people"
     if not data.exists():
         people_folder(data)
-    if method == "supervised":
-        return supervised(data, **changes)
-    if method == "drop_path":
-        student = {"name": "swin_micro", "options": {"embedding_dim": DIM, "drop_path": 0.5}}
-        return supervised(data, student=student, **changes)
+    if method in SUPERVISED:
+        return supervised(data, **SUPERVISED[method], **changes)
     teacher = folder / "teacher.safetensors"
     if not teacher.exists():
         teacher_file(teacher)

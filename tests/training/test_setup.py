@@ -133,6 +133,20 @@ CASES = {
     "unknown head option": (
         lambda r: supervised(r / "people", head={"name": "cosface", "options": {"m": 1}}),
         "head 'cosface'", 2),
+    "unknown metric": (
+        lambda r: supervised(r / "people", metric={"name": "tripled"}), "did you mean triplet", 2),
+    "metric that wants more": (
+        lambda r: supervised(r / "people", metric={"name": "harmonic_triplet"}),
+        "metric 'harmonic_triplet'", 2),
+    "metric option out of range": (
+        lambda r: supervised(r / "people", metric={"options": {"margin": -1.0}}),
+        "metric 'triplet': margin must be positive", 2),
+    "more hard classes than classes": (
+        lambda r: supervised(r / "people", head=None, collaborative={}),
+        "collaborative: hard_classes must lie in 1..4, got 30", 2),
+    "collaboration without labels": (
+        lambda r: supervised(r / "people", head=None, collaborative={}, data=UNLABELLED),
+        "collaborative: needs at least 2 identities, got 0", 2),
     "unknown student": (
         lambda r: supervised(r / "people", student={"name": "mobilfacenet", "options": {}}),
         "did you mean mobilefacenet", 2),

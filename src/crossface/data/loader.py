@@ -98,6 +98,8 @@ class TrainLoader:
         augment_period: epochs after which the changes to a picture repeat, so that a teacher's
             embeddings of changed pictures can be reused; 0: never. The order never repeats.
         mix: share of pictures that another one, changed likewise, is laid over (``data.mixing``).
+        per_identity: pictures of one identity that follow each other, so that a batch holds
+            pairs; what an identity has beyond a multiple of it comes as a smaller group.
 
     Raises:
         ConfigError: if a batch cannot be filled or a number is not positive.
@@ -118,6 +120,7 @@ class TrainLoader:
         prefetch: int = 4,
         augment_period: int = 0,
         mix: float = 0.0,
+        per_identity: int = 1,
     ) -> None:
         self.source = source
         self.batch_size = batch_size
@@ -130,6 +133,7 @@ class TrainLoader:
         self.prefetch = prefetch
         self.augment_period = augment_period
         self.mix = mix
+        self.per_identity = per_identity
         self.wait_seconds = 0.0
         self._check()
         view = source if isinstance(source, LabelledView) else LabelledView(source)
@@ -214,10 +218,22 @@ class TrainLoader:
         size = len(self.source)
         if not self.shuffle:
             return np.arange(size, dtype=np.int64)
-        return generator(self.seed, "order", epoch).permutation(size).astype(np.int64)
+        draw = generator(self.seed, "order", epoch)
+        order = draw.permutation(size).astype(np.int64)
+        if self.per_identity == 1:
+            return order
+        # Pictures without an identity are groups of one.
+        by_label = order[np.argsort(self.labels[order], kind="stable")]
+        labels = self.labels[by_label]
+        starts = np.flatnonzero(np.diff(labels, prepend=labels[0] - 1))
+        rank = np.arange(size) - np.repeat(starts, np.diff(np.append(starts, size)))
+        groups = np.split(
+            by_label, np.flatnonzero((rank % self.per_identity == 0) | (labels < 0))[1:]
+        )
+        return np.concatenate([groups[n] for n in draw.permutation(len(groups))])
 
     def _check(self) -> None:
-        for name in ("batch_size", "workers", "prefetch"):
+        for name in ("batch_size", "workers", "prefetch", "per_identity"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.mix <= 1:

@@ -7,12 +7,16 @@ from crossface.core.registry import Registry
 HEADS = Registry(
     "head",
     {
+        "adaface": "crossface.losses.adaface:AdaFace",
         "arcface": "crossface.losses.margin:ArcFace",
         "cosface": "crossface.losses.margin:CosFace",
+        "magface": "crossface.losses.magface:MagFace",
+        "unpg": "crossface.losses.unpg:Unpg",
     },
     group="crossface.heads",
 )
-"""Classification heads: ``head(embeddings, labels)`` gives logits."""
+"""Classification heads (``losses.margin.MarginHead``): ``head(embeddings, labels)`` gives logits,
+``head.loss(embeddings, labels)`` what is minimised."""
 
 LOSSES = Registry(
     "loss",
@@ -33,7 +37,19 @@ LOSSES = Registry(
         "rkd_distance": "crossface.losses.relations:rkd_distance",
         "rpsd": "crossface.losses.iled_rpsd:PairwiseSimilarities",
         "similarity_preserving": "crossface.losses.relations:similarity_preserving",
+        "symface": "crossface.losses.symface:symmetry_loss",
     },
     group="crossface.losses",
 )
 """Distillation losses: the student's tensor first, the teacher's second, a scalar out."""
+
+LABEL_LOSSES = Registry(
+    "loss with labels",
+    {
+        "harmonic_triplet": "crossface.losses.harmonic:harmonic_triplet_loss",
+        "ncl": "crossface.losses.ncl:NestedCollaborative",
+        "triplet": "crossface.losses.triplet:triplet_loss",
+    },
+    group="crossface.label_losses",
+)
+"""Losses without classes to learn: outputs of one batch first, its (N,) labels second, a scalar."""

@@ -67,12 +67,12 @@ def margin_logits(
         raise ValueError(f"margin_rad must lie in [0, pi), got {margin_rad}")
     if gradient not in {"exact", "straight_through"}:
         raise ValueError(f"gradient must be 'exact' or 'straight_through', got {gradient!r}")
-    rows, columns = _targets(cosine, labels)
+    rows, columns = targets_of(cosine, labels)
     target = wide(cosine[rows, columns])
-    moved = _add_angle(target, margin_rad)
+    moved = add_angle(target, margin_rad)
     if gradient == "straight_through":
         moved = target + (moved - target).detach()
-    return _put(cosine, rows, columns, moved, scale)
+    return put_targets(cosine, rows, columns, moved, scale)
 
 
 def additive_margin_logits(
@@ -97,12 +97,16 @@ def additive_margin_logits(
     """
     if not 0 <= margin < 2:
         raise ValueError(f"margin must lie in [0, 2), got {margin}")
-    rows, columns = _targets(cosine, labels)
-    return _put(cosine, rows, columns, wide(cosine[rows, columns]) - margin, scale)
+    rows, columns = targets_of(cosine, labels)
+    return put_targets(cosine, rows, columns, wide(cosine[rows, columns]) - margin, scale)
 
 
 class MarginHead(nn.Module):
     """Learned class centres and the logits against them; a subclass adds its margin.
+
+    ``reads_norm`` says whether the length of an embedding changes its logits; ``keeps_statistics``
+    whether a buffer follows the batches while training, which a second pass over one batch must
+    not do twice.
 
     Args:
         class_count: C.
@@ -112,6 +116,9 @@ class MarginHead(nn.Module):
             deviation 0.01 as in InsightFace's. Only directions matter to the logits; the start's
             length sets how fast the directions move.
     """
+
+    reads_norm: bool = False
+    keeps_statistics: bool = False
 
     def __init__(
         self,
@@ -148,9 +155,46 @@ class MarginHead(nn.Module):
         """(N, D) raw embeddings and (N,) int64 labels to (N, C) logits; -1 gets no margin."""
         raise NotImplementedError
 
+    def loss(
+        self, embeddings: Tensor, labels: Tensor, *, negatives: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Named scalars of one batch, of which "loss" is to be minimised.
+
+        Args:
+            embeddings: (N, D) raw.
+            labels: (N,) int64; rows labelled -1 count for nothing.
+            negatives: (K,) further logits in the denominator of every row, or None.
+
+        Returns:
+            "loss": the mean cross-entropy of the labelled rows; 0 where there is none. A head
+            with a term of its own adds it and names the parts.
+        """
+        return {"loss": cross_entropy(self(embeddings, labels), labels, negatives)}
+
     def extra_repr(self) -> str:
         """What ``print(head)`` shows."""
         return f"{self.class_count}, {self.embedding_dim}, scale={self.scale}"
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, negatives: Tensor | None = None) -> Tensor:
+    """Cross-entropy of the rows that have a label.
+
+    Args:
+        logits: (N, C).
+        labels: (N,) int64 in [-1, C).
+        negatives: (K,) logits that every row has besides its own, or None. They enter by their
+            log-sum-exp, so that no (N, C + K) tensor is made.
+
+    Returns:
+        Scalar: the mean over the rows not labelled -1, in float32 at least; 0 without such rows.
+    """
+    logits = wide(logits)
+    losses = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
+    known = labels != IGNORED
+    if negatives is not None and negatives.numel():
+        more = F.softplus(wide(negatives).logsumexp(0) - logits.logsumexp(1))
+        losses = losses + torch.where(known, more, 0.0)
+    return losses.sum() / known.sum().clamp_min(1)
 
 
 class ArcFace(MarginHead):
@@ -226,8 +270,12 @@ class CosFace(MarginHead):
         )
 
 
-def _targets(cosine: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Row and column of every target entry; rows labelled -1 have none."""
+def targets_of(cosine: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of every target entry; rows labelled -1 have none.
+
+    Raises:
+        ValueError: if shapes disagree or a label is outside [-1, C).
+    """
     if cosine.ndim != 2:
         raise ValueError(f"cosine must be (N, C), got {tuple(cosine.shape)}")
     check_labels(labels, *cosine.shape)
@@ -235,13 +283,29 @@ def _targets(cosine: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return rows, labels[rows]
 
 
-def _add_angle(cosine: Tensor, margin_rad: float) -> Tensor:
-    """cos(angle + margin), or the linear fallback where that angle would pass pi."""
+def add_angle(cosine: Tensor, margin_rad: float | Tensor) -> Tensor:
+    """cos(angle + margin), or the linear fallback where that angle would pass pi.
+
+    Args:
+        cosine: (N,) target cosines in [-1, 1], float32 at least.
+        margin_rad: in [0, pi), one for all rows or (N,) one for each.
+
+    Returns:
+        (N,) as ``margin_logits`` says; the gradient reaches a margin that is a tensor.
+    """
+    cos: float | Tensor
+    sin: float | Tensor
+    if isinstance(margin_rad, Tensor):
+        cos, sin = margin_rad.cos(), margin_rad.sin()
+    else:
+        cos, sin = math.cos(margin_rad), math.sin(margin_rad)
     sine = (1.0 - cosine**2).clamp_min(_MIN_SINE_SQUARED).sqrt()
-    moved = cosine * math.cos(margin_rad) - sine * math.sin(margin_rad)
-    fallback = cosine - margin_rad * math.sin(margin_rad)
-    return torch.where(cosine > -math.cos(margin_rad), moved, fallback)
+    moved = cosine * cos - sine * sin
+    return torch.where(cosine > -cos, moved, cosine - margin_rad * sin)
 
 
-def _put(cosine: Tensor, rows: Tensor, columns: Tensor, target: Tensor, scale: float) -> Tensor:
+def put_targets(
+    cosine: Tensor, rows: Tensor, columns: Tensor, target: Tensor, scale: float
+) -> Tensor:
+    """(N, C) scaled logits with the target entries replaced."""
     return cosine.index_put((rows, columns), target.to(cosine.dtype)) * scale

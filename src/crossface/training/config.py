@@ -23,7 +23,12 @@ Options = dict[str, bool | int | float | str | None]
 _A_TABLE = re.compile(r"a valid dictionary or instance of \w+")
 
 # Tables that choose something by name, and what they choose by default.
-_NAMED = {"student": "mobilefacenet", "distiller": "embedding", "head": "cosface"}
+_NAMED = {
+    "student": "mobilefacenet",
+    "distiller": "embedding",
+    "head": "cosface",
+    "metric": "triplet",
+}
 
 
 class _Section(BaseModel):
@@ -58,6 +63,8 @@ class DataConfig(_Section):
         memory: "auto" keeps decoded pictures in memory when they fit in 4 GiB.
         pseudo_identities: cluster the teacher's embeddings of an unlabelled set into so many
             classes, for distillers that need identities.
+        per_identity: pictures of one identity that come together, so that a batch holds pairs
+            (triplets, UNPG); 1 shuffles picture by picture.
     """
 
     path: str
@@ -68,6 +75,7 @@ class DataConfig(_Section):
     augment: str | AugmentConfig = "light"
     memory: Literal["auto", "always", "never"] = "auto"
     pseudo_identities: int | None = Field(default=None, ge=2)
+    per_identity: int = Field(default=1, ge=1)
 
 
 class TeacherConfig(_Section):
@@ -119,10 +127,38 @@ class HeadConfig(_Section):
     options: Options = Field(default_factory=dict)
 
 
+class MetricConfig(_Section):
+    """A loss over embeddings and identities, beside the head or in its place ("triplet")."""
+
+    name: str = "triplet"
+    weight: float = Field(default=1.0, gt=0)
+    options: Options = Field(default_factory=dict)
+
+
+class CollaborativeConfig(_Section):
+    """Students that learn together (NCL++), in place of a head.
+
+    Attributes:
+        students: how many networks of [student] train; the first is kept.
+        copies: 2 shows each picture and its mirror image.
+        scale: of the cosines.
+        hard_classes, agreement_weight, zero_outside: see ``losses.ncl``.
+    """
+
+    students: int = Field(default=2, ge=2, le=3)
+    copies: int = Field(default=1, ge=1, le=2)
+    scale: float = Field(default=32.0, gt=0)
+    hard_classes: int = Field(default=30, ge=1)
+    agreement_weight: float = Field(default=0.6, ge=0)
+    zero_outside: bool = False
+
+
 class OptimConfig(_Section):
     """The optimiser. ``lr`` is the peak of warm-up and cosine.
 
     "muon" steps matrices and 1x1 convolutions by Muon and everything else by AdamW.
+    ``sharpness`` gives any of them the gradient of SAM or SAGM, radius ``rho``, at two passes a
+    step; ``alpha`` is SAGM's.
     """
 
     name: Literal["sgd", "adamw", "muon"] = "adamw"
@@ -133,6 +169,9 @@ class OptimConfig(_Section):
     final_fraction: float = Field(default=0.01, ge=0, le=1)
     clip_norm: float | None = Field(default=5.0, gt=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    sharpness: Literal["sam", "sagm"] | None = None
+    rho: float = Field(default=0.05, gt=0)
+    alpha: float = Field(default=1e-3, ge=0)
 
 
 class BudgetConfig(_Section):
@@ -159,6 +198,8 @@ class RunConfig(_Section):
     teacher: TeacherConfig | None = None
     distiller: MethodConfig | None = None
     head: HeadConfig | None = None
+    metric: MetricConfig | None = None
+    collaborative: CollaborativeConfig | None = None
     optim: OptimConfig = OptimConfig()
     budget: BudgetConfig = BudgetConfig(epochs=1)
     batch_size: int = Field(default=128, gt=1)
@@ -175,8 +216,13 @@ class RunConfig(_Section):
     def _teacher_and_distiller(self) -> Self:
         if (self.teacher is None) != (self.distiller is None):
             raise ValueError("teacher and distiller belong together: give both or neither")
-        if self.teacher is None and self.head is None:
-            raise ValueError("a run without a teacher needs a [head] (arcface, cosface)")
+        supervised = self.head is not None or self.metric is not None
+        if self.collaborative is not None and (supervised or self.teacher is not None):
+            raise ValueError("[collaborative] goes without a teacher, a [head] and a [metric]")
+        if self.teacher is None and not supervised and self.collaborative is None:
+            raise ValueError("a run without a teacher needs a [head] (cosface, say) or a [metric]")
+        if self.teacher is not None and self.metric is not None:
+            raise ValueError("[metric] is for a run without a teacher")
         if self.teacher is None and self.data.pseudo_identities is not None:
             raise ValueError("data.pseudo_identities come from a teacher, and there is none")
         return self

@@ -23,6 +23,7 @@ from crossface.training.distillers.base import Objective, Signals
 from crossface.training.ema import WeightAverage
 from crossface.training.run import RunFolder
 from crossface.training.schedules import Budget, warmup_cosine
+from crossface.training.sharpness import sharpen
 from crossface.training.signals import StopRequest
 from crossface.training.teachers import Targets
 
@@ -143,10 +144,26 @@ def step_once(
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
     session.objective.progress = progress
-    losses = cast("dict[str, Tensor]", objective(_signals(session, batch)))
-    _guard(losses, state.step, batch)
-    optimizer.zero_grad(set_to_none=True)
-    session.fabric.backward(losses["loss"])
+    signals = _signals(session, batch)
+
+    def gradient() -> dict[str, Tensor]:
+        losses = cast("dict[str, Tensor]", objective(signals))
+        _guard(losses, state.step, batch)
+        optimizer.zero_grad(set_to_none=True)
+        session.fabric.backward(losses["loss"])
+        return losses
+
+    losses = gradient()
+    if optim.sharpness is not None:
+        sharpen(
+            [p for group in optimizer.param_groups for p in group["params"]],
+            gradient,
+            kind=optim.sharpness,
+            rho=optim.rho,
+            alpha=optim.alpha,
+            module=session.objective,
+            gradient_scale=_gradient_scale(session.fabric),
+        )
     # The engine clips all that the optimiser holds together, the method's own modules included.
     norm = session.fabric.clip_gradients(
         objective,
@@ -169,6 +186,12 @@ def _signals(session: Session, batch: Batch) -> Signals:
     targets = None if session.targets is None else session.targets(batch).to(device)
     others = tuple(targets_of(batch).to(device) for targets_of in session.other_targets)
     return Signals(batch.images_on(device), targets, batch.labels.to(device), others)
+
+
+def _gradient_scale(fabric: Fabric) -> float:
+    """What the engine multiplies the loss by: more than 1 in fp16 only."""
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    return 1.0 if scaler is None else float(scaler.get_scale())
 
 
 def _guard(losses: dict[str, Tensor], step: int, batch: Batch) -> None:

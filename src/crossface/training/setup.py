@@ -25,7 +25,8 @@ from crossface.data.loader import TrainLoader
 from crossface.data.splits import split_by_identity, split_by_key
 from crossface.nets.layers import Backbone
 from crossface.pipeline.runtimes.opening import open_embedder
-from crossface.training.config import DataConfig, RunConfig, TeacherConfig
+from crossface.training.collaborative import Collaborative
+from crossface.training.config import CollaborativeConfig, DataConfig, RunConfig, TeacherConfig
 from crossface.training.distillers import DISTILLERS
 from crossface.training.distillers.base import Context, Objective
 from crossface.training.ema import WeightAverage
@@ -110,6 +111,7 @@ def prepare(
         augment=config.data.augment,
         augment_period=_augment_period(config.teacher),
         mix=0.0 if config.teacher is None else config.teacher.mix,
+        per_identity=config.data.per_identity,
     )
     budget = Budget.from_config(config.budget, loader.batches_per_epoch)
     if should_compile(config, budget):
@@ -224,7 +226,7 @@ def name_clusters(
 def open_others(config: RunConfig) -> list[Embedder]:
     """The further teachers, each an embedder of its own input and space."""
     paths = [] if config.teacher is None else config.teacher.others
-    return [open_teacher(path, input_spec=None, threads=config.threads) for path in paths]
+    return [open_embedder(path, input_spec=None, threads=config.threads) for path in paths]
 
 
 def make_objective(
@@ -238,8 +240,10 @@ def make_objective(
     cache: Path | None = None,
 ) -> Objective:
     """The supervised objective or the distiller, with what it needs."""
+    if config.collaborative is not None:
+        return make_collaborative(config, config.collaborative, student, pictures)
     if config.distiller is None or teacher is None or config.teacher is None:
-        return Supervised(student, config.head, classes=pictures.classes)
+        return Supervised(student, config.head, classes=pictures.classes, metric=config.metric)
     kind = DISTILLERS.resolve(config.distiller.name)
     if others and not kind.takes_others:
         raise ConfigError(f"distiller {config.distiller.name!r} has no use for teacher.others")
@@ -274,6 +278,24 @@ def make_objective(
     except (TypeError, ValueError) as error:
         raise ConfigError(f"distiller {config.distiller.name!r}: {error}") from None
     return objective
+
+
+def make_collaborative(
+    config: RunConfig, own: CollaborativeConfig, student: Backbone, pictures: Pictures
+) -> Collaborative:
+    """The student and its fellows, freshly drawn each.
+
+    Raises:
+        ConfigError: without at least 2 identities, or with more hard classes than there are.
+    """
+    if pictures.classes < 2:
+        raise ConfigError(f"collaborative: needs at least 2 identities, got {pictures.classes}")
+    others = [make_student(config, None) for _ in range(own.students - 1)]
+    for net in others:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+    labels = pictures.train.labels
+    counts = np.bincount(labels[labels >= 0], minlength=pictures.classes)
+    return Collaborative(student, others, class_counts=torch.from_numpy(counts), config=own)
 
 
 def _saliency(teacher: FrozenBackbone, source: FaceSource, side: int) -> Tensor:

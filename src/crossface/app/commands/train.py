@@ -16,7 +16,7 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         str | None, typer.Option(help="Labelled crops: directory, zip, .rec, drawn:...")
     ] = None,
     student: Annotated[str | None, typer.Option(help="Network (crossface models).")] = None,
-    head: Annotated[str | None, typer.Option(help="Margin head: cosface, arcface.")] = None,
+    head: Annotated[str | None, typer.Option(help="Margin head: cosface, arcface, ...")] = None,
     steps: Steps = None,
     epochs: Epochs = None,
     minutes: Minutes = None,
