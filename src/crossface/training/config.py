@@ -8,7 +8,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,6 +18,7 @@ from crossface.data.augment import AugmentConfig
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+Model = TypeVar("Model", bound=BaseModel)
 Options = dict[str, bool | int | float | str | None]
 
 _A_TABLE = re.compile(r"a valid dictionary or instance of \w+")
@@ -26,12 +27,14 @@ _A_TABLE = re.compile(r"a valid dictionary or instance of \w+")
 _NAMED = {"student": "mobilefacenet", "distiller": "embedding", "head": "cosface"}
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A table of a configuration: no unknown key, no value of another type."""
+
     # Strict: "3" is no number and true is no count. TOML has types of its own.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class NetConfig(_Section):
+class NetConfig(Section):
     """A network by name with its own options (``crossface.list_models()``).
 
     Attributes:
@@ -45,7 +48,7 @@ class NetConfig(_Section):
     weights: str | None = None
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """The training pictures: aligned 112x112 crops.
 
     Attributes:
@@ -55,7 +58,8 @@ class DataConfig(_Section):
         holdout: pictures (unlabelled) or identities (labelled) kept for validation.
         holdout_seed: which ones; not the run's seed, so that runs compare.
         augment: a preset name, or a table of the augmentation's own fields.
-        memory: "auto" keeps decoded pictures in memory when they fit in 4 GiB.
+        memory: "auto" keeps decoded pictures in memory when they fit in 4 GiB; "shared" keeps them
+            in a file of the cache that several runs map into memory, so they are decoded once.
         pseudo_identities: cluster the teacher's embeddings of an unlabelled set into so many
             classes, for distillers that need identities.
     """
@@ -66,11 +70,11 @@ class DataConfig(_Section):
     holdout: int = Field(default=0, ge=0)
     holdout_seed: int = 0
     augment: str | AugmentConfig = "light"
-    memory: Literal["auto", "always", "never"] = "auto"
+    memory: Literal["auto", "always", "never", "shared"] = "auto"
     pseudo_identities: int | None = Field(default=None, ge=2)
 
 
-class TeacherConfig(_Section):
+class TeacherConfig(Section):
     """Who is learnt from.
 
     Attributes:
@@ -91,21 +95,21 @@ class TeacherConfig(_Section):
     views: int = Field(default=0, ge=0)
 
 
-class MethodConfig(_Section):
+class MethodConfig(Section):
     """The distiller by name with its own options."""
 
     name: str = "embedding"
     options: Options = Field(default_factory=dict)
 
 
-class HeadConfig(_Section):
+class HeadConfig(Section):
     """The margin head by name with its own options."""
 
     name: str = "cosface"
     options: Options = Field(default_factory=dict)
 
 
-class OptimConfig(_Section):
+class OptimConfig(Section):
     """The optimiser. ``lr`` is the peak of warm-up and cosine.
 
     "muon" steps matrices and 1x1 convolutions by Muon and everything else by AdamW.
@@ -121,7 +125,7 @@ class OptimConfig(_Section):
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
 
 
-class BudgetConfig(_Section):
+class BudgetConfig(Section):
     """How long: exactly one of steps, epochs, minutes. Only steps and epochs are reproducible."""
 
     steps: int | None = Field(default=None, gt=0)
@@ -137,7 +141,7 @@ class BudgetConfig(_Section):
         return self
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """Everything that decides a run."""
 
     data: DataConfig
@@ -180,20 +184,27 @@ def load_config(path: str | Path | None, assignments: list[str], base: dict[str,
     Raises:
         ConfigError: unreadable file, unknown key (with the nearest known one), wrong value.
     """
-    document: dict[str, Any] = {}
-    source = "the command line"
-    if path is not None:
-        source = Path(path).name
-        try:
-            document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{source}: not valid TOML: {error}") from None
-    _merge(document, base)
+    source = "the command line" if path is None else Path(path).name
+    document = {} if path is None else read_toml(path)
+    merge_tables(document, base)
     for assignment in assignments:
-        _assign(document, assignment)
+        assign(document, assignment)
     return parse_config(document, source=source)
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: naming the file that cannot be read or is no TOML.
+    """
+    source = Path(path).name
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}") from None
 
 
 def parse_config(document: dict[str, Any], *, source: str) -> RunConfig:
@@ -202,10 +213,19 @@ def parse_config(document: dict[str, Any], *, source: str) -> RunConfig:
     Raises:
         ConfigError: naming ``source``, the key, what was expected and what came.
     """
+    return parse_as(RunConfig, document, source=source)
+
+
+def parse_as(model: type[Model], document: dict[str, Any], *, source: str) -> Model:
+    """Nested tables checked by a schema.
+
+    Raises:
+        ConfigError: naming ``source``, the key, what was expected and what came.
+    """
     try:
-        return RunConfig.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error, document)}") from None
+        raise ConfigError(f"{source}: {_first_problem(error, document, model)}") from None
 
 
 def config_json(config: RunConfig) -> dict[str, Any]:
@@ -230,7 +250,7 @@ def public_config(config: RunConfig) -> dict[str, Any]:
     return public
 
 
-def _first_problem(error: ValidationError, document: dict[str, Any]) -> str:
+def _first_problem(error: ValidationError, document: dict[str, Any], model: type[BaseModel]) -> str:
     problems = [(_location(problem, document), problem) for problem in error.errors()]
     # A value that may be one of several kinds has a problem with each; the deepest one is meant.
     start = problems[0][0]
@@ -238,7 +258,7 @@ def _first_problem(error: ValidationError, document: dict[str, Any]) -> str:
     location, problem = max(related, key=lambda entry: len(entry[0]))
     dotted = ".".join(location) or "the document"
     if problem["type"] == "extra_forbidden":
-        known = _keys_at(location[:-1])
+        known = _keys_at(location[:-1], model)
         near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {dotted!r}; {hint}"
@@ -269,8 +289,7 @@ def _location(problem: ErrorDetails, document: dict[str, Any]) -> list[str]:
     return found
 
 
-def _keys_at(location: list[str]) -> list[str]:
-    model: type[BaseModel] = RunConfig
+def _keys_at(location: list[str], model: type[BaseModel]) -> list[str]:
     for part in location:
         field = model.model_fields.get(part)
         candidates = [] if field is None else _models_in(field.annotation)
@@ -289,7 +308,11 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401
     return found
 
 
-def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
+def merge_tables(into: dict[str, Any], values: dict[str, Any]) -> None:
+    """Put nested tables over others: values of ``values`` win, key by key.
+
+    A new budget replaces the old one, and a new name drops the old name's options.
+    """
     for key, value in values.items():
         old = into.get(key)
         # A new budget replaces the old one: only one of its keys may be given.
@@ -298,14 +321,19 @@ def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
             continue
         if key in _NAMED and value.get("name", _name(old, key)) != _name(old, key):
             old.pop("options", None)  # they were those of the other name
-        _merge(old, value)
+        merge_tables(old, value)
 
 
 def _name(table: dict[str, Any], key: str) -> Any:  # noqa: ANN401  # unchecked so far
     return table.get("name", _NAMED[key])
 
 
-def _assign(document: dict[str, Any], assignment: str) -> None:
+def assign(document: dict[str, Any], assignment: str) -> None:
+    """Put one ``--set`` pair, "optim.lr=0.05" say, over nested tables.
+
+    Raises:
+        ConfigError: for what is no such pair, or a key below a plain value.
+    """
     key, separator, text = assignment.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not separator or not all(parts):
@@ -318,7 +346,7 @@ def _assign(document: dict[str, Any], assignment: str) -> None:
     value = _toml_value(text.strip())
     for part in reversed(parts):
         value = {part: value}
-    _merge(document, value)
+    merge_tables(document, value)
 
 
 def _toml_value(text: str) -> Any:  # noqa: ANN401
