@@ -241,7 +241,9 @@ def test_a_run_folder_of_another_configuration_fails_the_cell(room, tmp_path):
     assert "was started with another configuration" in reason
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_a_signal_to_the_ladder_saves_the_cell_in_its_process(number, room, tmp_path):
     """SIGINT is passed on; SIGKILL cannot be, but the cell sees that the ladder is gone."""
     config = write_ladder(room, tmp_path / "long.toml", seeds=[0], methods={"plain": {}},
@@ -327,13 +329,16 @@ def test_another_batch_size_keeps_the_number_of_pictures(room, tmp_path):
         ({"methods": {"a": {"seed": 3}}}, r"\[methods\.a\]: seed is the same for all methods"),
         ({"methods": {"a": {"budget": {"steps": 3}}}}, "budget is the same for all methods"),
         ({"methods": {"a": {"optim": {"rate": 3}}}}, r"\[methods\.a\]: unknown key 'optim\.rate'"),
-        ({"methods": {"a b": {}}}, "names are letters, digits and _"),
+        ({"methods": {"a-b": {}}}, "names are letters, digits and _"),
         ({"budget": {"minutes": 3}}, r"needs \[budget\] steps"),
         ({"baseline": "other"}, "baseline 'other' is none of the methods: plain, gkd, broken"),
         ({"equal": ["time"]}, "t.toml: equal.0: expected 'images' or 'minutes', got 'time'"),
         ({"seeds": [1, 1]}, "seeds names one twice"),
         ({"seed": 1}, "a ladder has seeds"),
-        ({"evaluate": {"date": "x"}}, r"unknown key 'evaluate\.date'; did you mean 'data'"),
+        (
+            {"evaluate": {"data": "x", "flop": 1}},
+            r"unknown key 'evaluate\.flop'; did you mean 'flip'",
+        ),
         ({"method": {}}, r"unknown key 'method'"),
     ],
 )

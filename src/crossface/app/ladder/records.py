@@ -10,6 +10,7 @@ from typing import Any
 from crossface.app.ladder.plan import Cell, Ladder
 from crossface.core.errors import ConfigError, DataError
 from crossface.core.files import write_json
+from crossface.data import DRAWN_PREFIX
 from crossface.training.config import public_config
 from crossface.training.timing import StepTime
 
@@ -71,11 +72,26 @@ class Records:
         # Measured on something else, it is measured again; the student is still there, or is
         # trained again to the same weights.
         kept = self.place(cell).with_suffix(".npz")
-        return record["evaluate"] == wanted.public() and kept.exists()
+        return record.get("evaluate") == wanted.public() and kept.exists()
 
     def fail(self, cell: Cell, reason: str) -> None:
-        """Keep why a cell has no result; it is tried again by the next call."""
+        """Keep why a cell has no result; it is tried again by the next call.
+
+        The record is to be committed: where the reason names a path, the file's name is kept.
+        """
+        for path in self._paths(cell):
+            reason = reason.replace(path, Path(path).name)
         write_json(self.place(cell), {"cell": asdict(cell), "failed": reason})
+
+    def _paths(self, cell: Cell) -> list[str]:
+        config = self.ladder.config(cell.teacher, cell.method, cell.seed)
+        teacher, evaluate = config.teacher, self.ladder.tables.evaluate
+        given = [config.data.path, config.student.weights, str(self.folder.parent)]
+        if teacher is not None:
+            given += [teacher.path, teacher.features, teacher.input_spec]
+        given += [None if evaluate is None else evaluate.data]
+        paths = [path for path in given if path and not path.startswith(DRAWN_PREFIX)]
+        return sorted(paths, key=len, reverse=True)
 
     def step_times(self, teacher: str, method: str) -> dict[str, StepTime] | None:
         """{"baseline", "method"} of a method, or None where it was not timed."""

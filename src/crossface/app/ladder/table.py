@@ -185,7 +185,7 @@ class _Block:
             seed: record
             for seed, record in cells.items()
             if record["evaluation"] is not None
-            and record["evaluate"] == self._evaluate
+            and record.get("evaluate") == self._evaluate
             and self._records.place(self._cell(method, seed)).with_suffix(".npz").exists()
         }
 
