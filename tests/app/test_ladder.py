@@ -38,7 +38,7 @@ from crossface.training.teachers import open_teacher
 from crossface.training.timing import StepTime
 from training.fakes import BATCH, people_folder, run_tables, teacher_file
 
-EVALUATED = "drawn:ids=30,per_id=3,seed=1,first=500"  # 3,915 impostor comparisons
+EVALUATED = "drawn:ids=30,per_id=3,seed=1,first=500,nuisance=0.3"  # 3,915 impostor comparisons
 TARGETS = (1e-2, 1e-3)  # the second expects too few false matches among them
 GKD = {"scale": 16.0, "group": 3, "centres": "teacher"}
 BROKEN = "needs identities"
@@ -152,7 +152,7 @@ def test_the_paired_difference_is_that_of_the_students_themselves(whole):
     expected = compare_all_pairs(students["gkd"], students["plain"], fmr_targets=TARGETS)
     found = row_of(table, "gkd")["minus_baseline"]["rates"]
     assert len(found) == 2 * len(TARGETS)
-    assert found["FNMR at FMR 1e-2 by identity"]["low"] is not None
+    assert abs(found["FNMR at FMR 1e-2 by identity"]["value"]) > 0.01  # or a swap is not seen
     assert "at least 30 are needed" in found["FNMR at FMR 1e-3"]["reason"]
     for name, entry in found.items():
         for key, value in expected["differences"][name].items():
@@ -256,7 +256,10 @@ def test_a_signal_to_the_ladder_saves_the_cell_in_its_process(number, room, tmp_
     while len(run.metrics()) < 2 and ladder.poll() is None and time.monotonic() < waiting:
         time.sleep(0.2)
     ladder.send_signal(number)
-    _, said = ladder.communicate(timeout=60)
+    try:
+        _, said = ladder.communicate(timeout=60)
+    finally:
+        ladder.kill()
     assert run.metrics(), said
     if number == signal.SIGINT:
         assert ladder.returncode == 130

@@ -10,7 +10,6 @@ from typing import Any
 from crossface.app.ladder.words import (
     RATES,
     choice_of,
-    mean_and_spread,
     points,
     title_of,
     whole,
@@ -19,10 +18,11 @@ from crossface.evaluation.html_tables import facts_table, percent
 
 _CSS = """
 main { max-width: 96rem; }
-td, th { padding-left: 0.45rem; padding-right: 0.45rem; }
-td { white-space: nowrap; } td.reason { white-space: normal; text-align: left; }
+.scroll td, .scroll th { padding-left: 0.4rem; padding-right: 0.4rem; }
+th { white-space: nowrap; }
+td { white-space: nowrap; } .facts td, td.reason { white-space: normal; text-align: left; }
 tr.chosen td { background: color-mix(in srgb, var(--model) 9%, transparent); }
-svg.reach { width: 7rem; height: 1.1rem; display: inline-block; vertical-align: middle; }
+svg.reach { width: 5.5rem; height: 1.1rem; display: inline-block; vertical-align: middle; }
 svg.reach .zero { stroke: var(--quiet); stroke-width: 1; stroke-dasharray: 2 2; }
 svg.reach .span { stroke: var(--ink); stroke-width: 1.4; }
 svg.reach .point { fill: var(--model); }
@@ -30,8 +30,7 @@ svg.reach .point { fill: var(--model); }
 _HEAD = (
     "method", "seeds", "rank correlation<br>held out", "cosine<br>held out",
     "FNMR at<br>FMR 1e-3", "by identity", "FNMR at<br>FMR 1e-4", "by identity",
-    "minus baseline, points<br>FMR 1e-3, by identity", "",
-    "minus baseline, points<br>FMR 1e-4, by identity",
+    "minus baseline,<br>points, 1e-3", "", "minus baseline,<br>points, 1e-4",
     "minutes", "images/s", "extra<br>memory, MB", "lines<br>of code",
 )  # fmt: skip
 _WIDTH, _HEIGHT = 120.0, 18.0
@@ -113,11 +112,17 @@ def _row(row: Mapping[str, Any], reach: float, *, chosen: bool) -> str:
 
 
 def _figure(row: Mapping[str, Any], name: str) -> str:
-    shown = escape(mean_and_spread(row[name]))
-    if not row["comparable"]:
-        return f"{shown} (*)"
+    figure = row[name]
+    if figure["mean"] is None:
+        return "–"
+    small = []
+    if figure["standard_deviation"] is not None:
+        small.append(f"± {figure['standard_deviation']:.4f}")
     difference = row.get("minus_baseline", {}).get(name)
-    return shown if difference is None else f"{shown}<small>{difference['mean']:+.4f}</small>"
+    if difference is not None:
+        small.append(f"{difference['mean']:+.4f}")
+    mark = "" if row["comparable"] else " (*)"
+    return f"<b>{figure['mean']:.4f}</b>{mark}<small>{', '.join(small)}</small>".replace("-", "−")
 
 
 def _rate(entry: Mapping[str, Any] | None) -> str:
@@ -125,20 +130,27 @@ def _rate(entry: Mapping[str, Any] | None) -> str:
         return "–" if entry is None else f"–<small>{escape(_short(entry))}</small>"
     if entry["low"] is None:
         return percent(entry["value"])
-    limits = f"{percent(entry['low'])} – {percent(entry['high'])}"
+    limits = f"{100 * entry['low']:.2f} – {100 * entry['high']:.2f}"
     return f"<b>{percent(entry['value'])}</b><small>{limits}</small>"
 
 
 def _short(entry: Mapping[str, Any]) -> str:
     reason = str(entry.get("reason", ""))
-    return "too few comparisons" if "false matches" in reason else reason
+    return "too few pairs" if "false matches" in reason else reason
 
 
 def _difference(row: Mapping[str, Any], reach: float) -> tuple[str, str, str]:
     """The difference at the first FMR in words and as a whisker, and at the second in words."""
     rates = row.get("minus_baseline", {}).get("rates", {})
     first, second = (rates.get(f"{name} by identity") for name in RATES)
-    return escape(points(first)), _whisker(first, reach), escape(points(second))
+    return _points(first), _whisker(first, reach), _points(second)
+
+
+def _points(entry: Mapping[str, Any] | None) -> str:
+    value, _, limits = points(entry).replace("-", "−").partition(" ")
+    if value == "−":
+        return "–"
+    return f"<b>{value}</b><small>{limits.strip('[]').replace(',', ' to')}</small>"
 
 
 def _widest(rows: Sequence[Mapping[str, Any]]) -> float:
@@ -179,8 +191,8 @@ def _legend(table: Mapping[str, Any]) -> str:
         '<p class="note">Rank correlation: Spearman’s, of the similarities of held-out pairs, '
         "student against teacher; cosine: to the teacher’s embedding; ± is the standard deviation "
         "over seeds, small figures are differences to the baseline. FNMR: 95 % intervals with "
-        "people as units; by identity: every person weighs the same. Differences are paired, left "
-        "of the dotted line is better; their intervals are about the people, the seeds’ own spread "
+        "people as units; by identity: every person weighs the same. Differences are paired, by "
+        "identity, below 0 is better; their intervals are about the people, the seeds’ own spread "
         "comes on top. Equal minutes: as many steps as fit into the baseline’s time, timed side by "
         "side; teacher embeddings cached before are not counted. Extra memory: peak of the run’s "
         f"own memory minus the baseline’s. Lines: the distiller’s and its losses’ code.{other}</p>"
