@@ -1,4 +1,7 @@
-"""Every file in configs/ loads, and runs two steps on small drawn data with a tiny teacher."""
+"""Every file in configs/ loads, and runs two steps on small drawn data with a tiny teacher.
+
+A ladder's file is many runs: those of its first seed.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,23 @@ import pytest
 import torch
 from PIL import Image
 
+from crossface.app.ladder.plan import load_ladder
 from crossface.data.drawn import DrawnFaces
-from crossface.training.config import load_config
+from crossface.training.config import assign, config_json, load_config, parse_config
 from crossface.training.launch import launch
 from face_files import insightface_records, write_records
-from training.fakes import DIM, contract_of, teacher_file, tensors_of
+from training.fakes import DIM, contract_of, people_folder, teacher_file, tensors_of
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.toml"))
+ROOT = Path(__file__).parent.parent
+LADDER_FILES = [ROOT / "configs" / "ladder.toml", *(ROOT / "benchmarks/configs").glob("ladder_*")]
+LADDERS = [load_ladder(path) for path in sorted(LADDER_FILES)]
+LADDER_RUNS = [
+    pytest.param(ladder, teacher, method, id=f"{ladder.name}-{teacher}-{method}")
+    for ladder in LADDERS
+    for teacher in ladder.tables.teachers
+    for method in ladder.tables.methods
+]
+CONFIGS = [path for path in sorted((ROOT / "configs").glob("*.toml")) if path not in LADDER_FILES]
 SMALL = ["budget.steps=2", "batch_size=4", "device=cpu", "precision=fp32", "threads=1",
          "compile=false", "log_every_steps=1"]  # fmt: skip
 
@@ -40,6 +53,11 @@ def records(tmp_path_factory):
         pictures.append((n // 2, stream.getvalue()))
     path = tmp_path_factory.mktemp("ms1mv2") / "train.rec"
     return write_records(path, insightface_records(pictures))
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    return people_folder(tmp_path_factory.mktemp("faces") / "people", people=6, each=2)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +93,23 @@ def test_a_configuration_runs_two_steps(path, records, teacher, tmp_path):
     assert all(tensor.isfinite().all() for tensor in tensors_of(done.best).values())
     if config.teacher is not None:
         assert contract_of(done.best)["dim"] == DIM
+
+
+@pytest.mark.parametrize(("ladder", "which", "method"), LADDER_RUNS)
+def test_every_method_of_a_ladder_runs_two_steps(ladder, which, method, people, teacher, tmp_path):
+    config = ladder.config(which, method, ladder.tables.seeds[0])
+    assert (config.seed, config.data.memory) == (ladder.tables.seeds[0], "shared")
+    document = config_json(config)
+    changes = [*SMALL, f"data.path={people}", "data.holdout=3", f"teacher.path={teacher}"]
+    if config.teacher.features is not None:
+        changes += [f"teacher.features={teacher}"]
+    if config.data.pseudo_identities is not None:
+        changes += ["data.pseudo_identities=4"]
+    for change in changes:
+        assign(document, change)
+    done = launch(parse_config(document, source="test"), tmp_path / "run", show_progress=False)
+    assert done.summary["steps"] == 2
+    assert {"val_cosine", "val_rank_correlation"} <= done.summary.keys()
 
 
 @pytest.mark.slow

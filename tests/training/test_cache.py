@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from crossface.core.contract import InputSpec
-from crossface.core.errors import DataError
+from crossface.core.errors import DataError, ImageError
 from crossface.core.geometry import ARCFACE_POINTS_112, apply_transform, umeyama, warp
 from crossface.training import cache
-from crossface.training.cache import cache_key, cached_embeddings, unit_rows
+from crossface.training.cache import cache_key, cached_embeddings, decoded_faces, unit_rows
 from crossface.training.teachers import SameViewTargets, clean_targets
 from training.fakes import MeanColours, PatternFaces
 
@@ -156,3 +156,41 @@ def test_same_view_targets_see_the_very_crop_and_reuse_a_round(mix):
         torch.testing.assert_close(fresh(batch), expected)
         torch.testing.assert_close(reused(batch), expected, atol=1e-3, rtol=0)
     assert reused._teacher.calls == 16  # the second epoch came from the store
+
+
+def test_pictures_are_decoded_once_and_shared(tmp_path):
+    faces = PatternFaces(people=3, each=2)
+    first = decoded_faces(faces, folder=tmp_path, progress=False)
+    assert faces.reads == 6
+    second = decoded_faces(faces, folder=tmp_path, progress=False)
+    assert faces.reads == 6
+    for index in range(6):
+        np.testing.assert_array_equal(second.read(index), PatternFaces(3, 2).read(index))
+    assert second.digest() == first.digest() == faces.digest()
+    with pytest.raises(ValueError, match="read-only"):
+        second.read(0)[0, 0, 0] = 1
+    decoded_faces(PatternFaces(people=3, each=3), folder=tmp_path, progress=False)
+    assert len(list((tmp_path / "pictures").glob("*.npy"))) == 2
+
+
+def test_a_picture_that_cannot_be_decoded_is_named_and_leaves_no_file(tmp_path):
+    with pytest.raises(ImageError, match="001/000: broken"):
+        decoded_faces(PatternFaces(3, 2, broken=[2]), folder=tmp_path, progress=False)
+    assert [f.suffix for f in (tmp_path / "pictures").iterdir()] == [".lock"]
+
+
+def test_a_run_from_shared_pictures_ends_as_one_from_its_own(tmp_path):
+    from crossface.training.launch import launch
+    from training.fakes import assert_same_tensors, people_folder, supervised
+
+    data = people_folder(tmp_path / "people")
+    runs = [
+        launch(
+            supervised(data, data={"path": str(data), "memory": memory}),
+            tmp_path / memory,
+            show_progress=False,
+            cache=tmp_path / "cache",
+        )
+        for memory in ("always", "shared")
+    ]
+    assert_same_tensors(runs[0].best, runs[1].best)

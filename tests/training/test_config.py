@@ -5,7 +5,8 @@ import math
 import pytest
 
 from crossface.core.errors import ConfigError
-from crossface.training.config import RunConfig, config_json, load_config, parse_config
+from crossface.training.config import config_json, load_config, parse_config
+from crossface.training.schema import RunConfig
 from crossface.training.setup import digest_of
 
 BASE = {"data": {"path": "a"}, "head": {"name": "cosface"}}

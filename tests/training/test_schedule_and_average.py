@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossface.nets import create_model
-from crossface.training.config import BudgetConfig
 from crossface.training.ema import WeightAverage
 from crossface.training.schedules import Budget, warmup_cosine
+from crossface.training.schema import BudgetConfig
 from crossface.training.validation import agreement, separation, spearman
 
 

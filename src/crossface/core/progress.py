@@ -51,9 +51,9 @@ class Progress:
         if self.total:
             left = elapsed / max(self.done, 1) * max(self.total - self.done, 0)
             parts.append(f"{self.done}/{self.total} ({100 * self.done / self.total:.0f} %)")
-            parts.append(f"{_clock(left)} left")
+            parts.append(f"{clock(left)} left")
         else:
-            parts.append(f"{self.done} done, {_clock(elapsed)}")
+            parts.append(f"{self.done} done, {clock(elapsed)}")
         if note:
             parts.append(note)
         text = "  ".join(parts)
@@ -83,7 +83,8 @@ def track(items: Iterable[T], label: str, *, enabled: bool = True) -> Iterator[T
             progress.advance()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as people say them: 1:05, 2:00:00."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -105,31 +105,48 @@ class MemoryFaces(View):
         source: where the pictures come from.
         threads: decoders at work; decoding leaves the interpreter lock.
         progress: show progress on stderr.
+        crops: all its pictures, if they were decoded before (``decode_into``).
 
     Raises:
         ImageError: naming the first picture that cannot be read.
     """
 
-    def __init__(self, source: FaceSource, *, threads: int = 2, progress: bool = True) -> None:
+    def __init__(
+        self,
+        source: FaceSource,
+        *,
+        threads: int = 2,
+        progress: bool = True,
+        crops: UInt8Batch | None = None,
+    ) -> None:
         super().__init__(source)
-        self.crops: UInt8Batch = np.empty((len(source), 112, 112, 3), dtype=np.uint8)
-
-        def decode(index: int) -> None:
-            self.crops[index] = source.read(index)
-
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-        try:
-            with Progress(f"reading {source.name}", len(source), enabled=progress) as shown:
-                for _ in pool.map(decode, range(len(source))):
-                    shown.advance()
-        finally:
-            pool.shutdown(cancel_futures=True)
-        self.crops.flags.writeable = False
+        if crops is None:
+            crops = np.empty((len(source), 112, 112, 3), dtype=np.uint8)
+            decode_into(crops, source, threads=threads, progress=progress)
+            crops.flags.writeable = False
+        self.crops = crops
 
     def read(self, index: int) -> UInt8Image:
         """(112, 112, 3) uint8 RGB, a read-only view."""
         crop: UInt8Image = self.crops[index]
         return crop
+
+
+def decode_into(
+    crops: UInt8Batch, source: FaceSource, *, threads: int = 2, progress: bool = True
+) -> None:
+    """Decode every picture of a source into an array; the arguments are ``MemoryFaces``'."""
+
+    def decode(index: int) -> None:
+        crops[index] = source.read(index)
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+    try:
+        with Progress(f"reading {source.name}", len(source), enabled=progress) as shown:
+            for _ in pool.map(decode, range(len(source))):
+                shown.advance()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class LabelledView(View):

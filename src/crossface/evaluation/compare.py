@@ -8,7 +8,7 @@ is about the people and pictures; it does not include the spread between seeds b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from crossface.evaluation.intervals import (
     MIN_IDENTITIES,
     difference_interval,
     group_jackknife,
+    rate_interval,
     too_few_false_matches,
 )
 from crossface.evaluation.pair_scores import PairListLike, PairStatistics, score_pairs
@@ -38,8 +39,10 @@ from crossface.evaluation.report import Report, interval_dict, target_name
 from crossface.evaluation.scores import ScoreTable, score_all_pairs
 
 Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Arm = Sequence[EmbeddedFaces]
+Parts = dict[str, Influence | str]
 
 FMR_TARGETS = (1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -61,20 +64,76 @@ def compare_all_pairs(a: Arm, b: Arm, *, fmr_targets: Sequence[float] = FMR_TARG
         DataError: if the arms saw different faces.
     """
     arms = on_common_pictures(a, b)
-    parts: dict[str, list[Influence | str]] = {}
+    parts: list[Parts] = []
     sizes = np.empty(0, dtype=np.int64)
     for faces in [*arms[0], *arms[1]]:  # one table at a time: they are large
         table = score_all_pairs(faces)
         sizes = table.sizes
-        for name, found in _all_pairs_parts(table, fmr_targets).items():
-            parts.setdefault(name, []).append(found)
-    weights = _weights(arms)
-    few = int(np.sum(sizes > 1)) < MIN_IDENTITIES
-    differences = {
-        name: _difference(found, weights, sizes, few=few) for name, found in parts.items()
-    }
+        parts.append(all_pairs_influences(table, fmr_targets))
+    count = len(arms[0])
+    differences = compare_influences(parts[:count], parts[count:], sizes)
     head = _head("all-pairs", arms)
     return head | {"n_identities": len(sizes), "differences": differences}
+
+
+def compare_influences(a: Sequence[Parts], b: Sequence[Parts], sizes: Int64Array) -> dict[str, Any]:
+    """Differences A - B of statistics whose influences are known, embeddings no longer needed.
+
+    Args:
+        a: of each model of arm A, its statistics by name (``all_pairs_influences``); a text in
+            place of one says why there is none.
+        b: of each model of arm B, the same names.
+        sizes: (G,) pictures of each identity, the same for all models.
+
+    Returns:
+        Name to {a, b, value, low, high}, as in ``compare_all_pairs``.
+    """
+    weights = _weights(len(a), len(b))
+    few = int(np.sum(sizes > 1)) < MIN_IDENTITIES
+    everyone = [*a, *b]
+    return {
+        name: _difference([parts[name] for parts in everyone], weights, sizes, few=few)
+        for name in everyone[0]
+    }
+
+
+def mean_rates(
+    arm: Sequence[Parts], sizes: Int64Array, *, errors: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """Mean over an arm's models of rates over all pairs, each with its interval.
+
+    The interval is about the people and pictures, as that of a comparison.
+
+    Args:
+        arm: of each model, its rates by name (``all_pairs_influences``).
+        sizes: (G,) pictures of each identity.
+        errors: of a rate that counts errors, how many were seen (their mean over the models).
+
+    Returns:
+        Name to {value, low, high}; for one model what ``evaluate_all_pairs`` gives.
+    """
+    units = int(np.sum(sizes > 1))
+    trials = int(np.sum(sizes * (sizes - 1) // 2))
+    rates: dict[str, Any] = {}
+    for name in arm[0]:
+        reason = next((parts[name] for parts in arm if isinstance(parts[name], str)), None)
+        if isinstance(reason, str):
+            rates[name] = interval_dict(Interval(value=None, reason=reason))
+            continue
+        found = [part for parts in arm if isinstance(part := parts[name], Influence)]
+        whole = combine([(1.0 / len(found), part) for part in found])
+        if units < MIN_IDENTITIES:
+            few = f"an interval needs {MIN_IDENTITIES} identities"
+            rates[name] = interval_dict(Interval(value=whole.value, reason=few))
+            continue
+        error = spread(whole, sizes)
+        seen = (errors or {}).get(name)
+        rates[name] = interval_dict(
+            rate_interval(
+                whole.value, error.variance, df=error.df, trials=trials, units=units, errors=seen
+            )
+        )
+    return rates
 
 
 def compare_pairs(
@@ -102,7 +161,7 @@ def compare_pairs(
     """
     arms = on_common_pictures(a, b)
     scored = [score_pairs(faces, pairs, list_name=list_name) for faces in [*arms[0], *arms[1]]]
-    first, weights = scored[0], _weights(arms)
+    first, weights = scored[0], _weights(len(arms[0]), len(arms[1]))
     n_impostor = int(np.sum(~first.same))
     reasons = {t: too_few_false_matches(t, n_impostor) for t in fmr_targets}
     given = [target for target, reason in reasons.items() if reason is None]
@@ -122,8 +181,17 @@ def compare_pairs(
     return head | {"n_identities": first.n_identities, "differences": differences}
 
 
-def _all_pairs_parts(table: ScoreTable, fmr_targets: Sequence[float]) -> dict[str, Influence | str]:
-    parts: dict[str, Influence | str] = {}
+def all_pairs_influences(table: ScoreTable, fmr_targets: Sequence[float]) -> Parts:
+    """The influences of what ``compare_all_pairs`` compares, by the name it has there.
+
+    Args:
+        table: all comparisons of one model.
+        fmr_targets: FMRs at which FNMR is compared.
+
+    Returns:
+        Name to influence, or to the reason why the statistic is not given.
+    """
+    parts: Parts = {}
     for suffix, by_identity in (("", False), (" by identity", True)):
         for target in fmr_targets:
             reason = too_few_false_matches(target, table.n_impostor)
@@ -142,7 +210,7 @@ def _all_pairs_parts(table: ScoreTable, fmr_targets: Sequence[float]) -> dict[st
 def _difference(
     found: Sequence[Influence | str],
     weights: Float64Array,
-    sizes: npt.NDArray[np.int64],
+    sizes: Int64Array,
     *,
     few: bool,
 ) -> dict[str, Any]:
@@ -180,8 +248,7 @@ def _weighted(
     return difference
 
 
-def _weights(arms: tuple[Arm, Arm]) -> Float64Array:
-    a, b = len(arms[0]), len(arms[1])
+def _weights(a: int, b: int) -> Float64Array:
     return np.concatenate([np.full(a, 1.0 / a), np.full(b, -1.0 / b)])
 
 

@@ -1,7 +1,7 @@
-"""Teacher embeddings computed once: float16, both flips, resumable, reused by every run.
+"""Work that runs share: teacher embeddings computed once, pictures decoded once.
 
-The key is the teacher's weights, its InputSpec and the data: another teacher, another alignment
-or one changed picture gives another file.
+Embeddings are float16, both flips, resumable. Their key is the teacher's weights, its InputSpec and
+the data: another teacher, another alignment or one changed picture gives another file.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from crossface.core.errors import DataError, ImageError
-from crossface.core.files import write_json
+from crossface.core.files import atomic_path, write_json
 from crossface.core.geometry import retarget_crops
 from crossface.core.progress import Progress
 from crossface.core.protocols import Embedder, FaceSource
+from crossface.data.dataset import MemoryFaces, decode_into
 
 _VERSION = 1
 _CHUNK = 512
@@ -77,6 +78,35 @@ def cached_embeddings(
                 _fill(teacher, source, data_file, record_file, shape, done, show=progress)
     result: HalfArray = np.load(data_file, mmap_mode="r", allow_pickle=False)
     return result
+
+
+def decoded_faces(
+    source: FaceSource, *, folder: Path | None = None, progress: bool = True
+) -> MemoryFaces:
+    """The pictures of a set, decoded by the first run that asks and mapped into memory by others.
+
+    Args:
+        source: aligned 112x112 crops.
+        folder: where the cache lives; ``cache_folder()`` by default.
+        progress: show how far and how long on stderr.
+
+    Raises:
+        ImageError: naming the first picture that cannot be read; no file is left.
+    """
+    root = (folder or cache_folder()) / "pictures"
+    root.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(json.dumps([_VERSION, source.digest()]).encode()).hexdigest()[:24]
+    file, shape = root / f"{name}.npy", (len(source), 112, 112, 3)
+    with _only_one(root / f"{name}.lock"):
+        if not file.exists():
+            with atomic_path(file) as temporary:
+                store = np.lib.format.open_memmap(temporary, "w+", dtype=np.uint8, shape=shape)
+                decode_into(store, source, progress=progress)
+                store.flush()
+    crops = np.load(file, mmap_mode="r", allow_pickle=False)
+    if crops.shape != shape or crops.dtype != np.uint8:
+        raise DataError(f"{file.name}: expected {shape} uint8 pictures, got {crops.shape}")
+    return MemoryFaces(source, crops=np.asarray(crops))
 
 
 @contextmanager

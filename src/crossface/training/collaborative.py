@@ -9,8 +9,8 @@ from crossface.core.errors import ConfigError
 from crossface.losses.margin import CosFace
 from crossface.losses.ncl import NestedCollaborative
 from crossface.nets.layers import Backbone
-from crossface.training.config import CollaborativeConfig
 from crossface.training.distillers.base import Objective, Signals
+from crossface.training.schema import CollaborativeConfig
 
 
 class Collaborative(Objective):

@@ -1,4 +1,4 @@
-"""The one schema of a run: TOML in, unknown keys refused, the resolved copy kept with the run."""
+"""A run's configuration: TOML in, unknown keys refused, the resolved copy kept with the run."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
 from crossface.core.errors import ConfigError
-from crossface.data.augment import AugmentConfig
+from crossface.training.schema import RunConfig
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-Options = dict[str, bool | int | float | str | None]
+Model = TypeVar("Model", bound=BaseModel)
 
 _A_TABLE = re.compile(r"a valid dictionary or instance of \w+")
 
@@ -29,203 +29,6 @@ _NAMED = {
     "head": "cosface",
     "metric": "triplet",
 }
-
-
-class _Section(BaseModel):
-    # Strict: "3" is no number and true is no count. TOML has types of its own.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class NetConfig(_Section):
-    """A network by name with its own options (``crossface.list_models()``).
-
-    Attributes:
-        weights: a safetensors model of the same name and options whose weights the run starts
-            from; by default it starts from nothing. Only the weights are taken: the optimiser and
-            the schedule begin anew, unlike with ``--resume``.
-    """
-
-    name: str = "mobilefacenet"
-    options: Options = Field(default_factory=dict)
-    weights: str | None = None
-
-
-class DataConfig(_Section):
-    """The training pictures: aligned 112x112 crops.
-
-    Attributes:
-        path: a directory, a zip, a ``.rec`` or ``drawn:ids=..,per_id=..,seed=..``.
-        labels: "auto" reads identities where the layout has them, "none" ignores them.
-        limit: use only so many pictures, chosen by a hash of their names.
-        holdout: pictures (unlabelled) or identities (labelled) kept for validation.
-        holdout_seed: which ones; not the run's seed, so that runs compare.
-        augment: a preset name, or a table of the augmentation's own fields.
-        memory: "auto" keeps decoded pictures in memory when they fit in 4 GiB.
-        pseudo_identities: cluster the teacher's embeddings of an unlabelled set into so many
-            classes, for distillers that need identities.
-        per_identity: pictures of one identity that come together, so that a batch holds pairs
-            (triplets, UNPG); 1 shuffles picture by picture.
-    """
-
-    path: str
-    labels: Literal["auto", "none"] = "auto"
-    limit: int | None = Field(default=None, gt=0)
-    holdout: int = Field(default=0, ge=0)
-    holdout_seed: int = 0
-    augment: str | AugmentConfig = "light"
-    memory: Literal["auto", "always", "never"] = "auto"
-    pseudo_identities: int | None = Field(default=None, ge=2)
-    per_identity: int = Field(default=1, ge=1)
-
-
-class TeacherConfig(_Section):
-    """Who is learnt from.
-
-    Attributes:
-        path: an ONNX file (black box) or a safetensors model of ours; its embedding is the target.
-        features: a safetensors model of ours whose pixel features are used as well (CADFR);
-            by default ``path`` itself where that is one of ours.
-        input_spec: preset or JSON file for an ONNX file that does not say what it wants.
-        view: "clean" regresses to the cached embedding of the undisturbed crop; "same" lets the
-            teacher see the very crop the student sees (function matching, arXiv:2106.05237).
-        views: with view = "same", how many differently augmented rounds are embedded before they
-            are reused; 0 embeds afresh in every epoch.
-        others: further teachers, ONNX files or models of ours, each in a space of its own, for
-            distillers that take several (concentration); the file must say what input it wants.
-        mix: with view = "same", the share of pictures that another one is laid over, for student
-            and teacher alike; function matching's paper mixes all (1.0).
-    """
-
-    path: str
-    features: str | None = None
-    input_spec: str | None = None
-    view: Literal["clean", "same"] = "clean"
-    views: int = Field(default=0, ge=0)
-    mix: float = Field(default=0.0, ge=0, le=1)
-    others: list[str] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _mixed_crops_need_the_same_view(self) -> Self:
-        if self.mix and self.view != "same":
-            raise ValueError(
-                'mix needs view = "same": no embedding of a clean crop fits a mixed one'
-            )
-        return self
-
-
-class MethodConfig(_Section):
-    """The distiller by name with its own options."""
-
-    name: str = "embedding"
-    options: Options = Field(default_factory=dict)
-
-
-class HeadConfig(_Section):
-    """The margin head by name with its own options."""
-
-    name: str = "cosface"
-    options: Options = Field(default_factory=dict)
-
-
-class MetricConfig(_Section):
-    """A loss over embeddings and identities, beside the head or in its place ("triplet")."""
-
-    name: str = "triplet"
-    weight: float = Field(default=1.0, gt=0)
-    options: Options = Field(default_factory=dict)
-
-
-class CollaborativeConfig(_Section):
-    """Students that learn together (NCL++), in place of a head.
-
-    Attributes:
-        students: how many networks of [student] train; the first is kept.
-        copies: 2 shows each picture and its mirror image.
-        scale: of the cosines.
-        hard_classes, agreement_weight, zero_outside: see ``losses.ncl``.
-    """
-
-    students: int = Field(default=2, ge=2, le=3)
-    copies: int = Field(default=1, ge=1, le=2)
-    scale: float = Field(default=32.0, gt=0)
-    hard_classes: int = Field(default=30, ge=1)
-    agreement_weight: float = Field(default=0.6, ge=0)
-    zero_outside: bool = False
-
-
-class OptimConfig(_Section):
-    """The optimiser. ``lr`` is the peak of warm-up and cosine.
-
-    "muon" steps matrices and 1x1 convolutions by Muon and everything else by AdamW.
-    ``sharpness`` gives any of them the gradient of SAM or SAGM, radius ``rho``, at two passes a
-    step; ``alpha`` is SAGM's.
-    """
-
-    name: Literal["sgd", "adamw", "muon"] = "adamw"
-    lr: float = Field(default=2e-3, gt=0, le=1e6)
-    weight_decay: float = Field(default=0.05, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
-    final_fraction: float = Field(default=0.01, ge=0, le=1)
-    clip_norm: float | None = Field(default=5.0, gt=0)
-    ema_decay: float = Field(default=0.999, ge=0, lt=1)
-    sharpness: Literal["sam", "sagm"] | None = None
-    rho: float = Field(default=0.05, gt=0)
-    alpha: float = Field(default=1e-3, ge=0)
-
-
-class BudgetConfig(_Section):
-    """How long: exactly one of steps, epochs, minutes. Only steps and epochs are reproducible."""
-
-    steps: int | None = Field(default=None, gt=0)
-    epochs: float | None = Field(default=None, gt=0)
-    minutes: float | None = Field(default=None, gt=0)
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        given = [k for k in ("steps", "epochs", "minutes") if getattr(self, k) is not None]
-        if len(given) != 1:
-            came = " and ".join(given) or "none"
-            raise ValueError(f"exactly one of steps, epochs, minutes is needed, got {came}")
-        return self
-
-
-class RunConfig(_Section):
-    """Everything that decides a run."""
-
-    data: DataConfig
-    student: NetConfig = NetConfig()
-    teacher: TeacherConfig | None = None
-    distiller: MethodConfig | None = None
-    head: HeadConfig | None = None
-    metric: MetricConfig | None = None
-    collaborative: CollaborativeConfig | None = None
-    optim: OptimConfig = OptimConfig()
-    budget: BudgetConfig = BudgetConfig(epochs=1)
-    batch_size: int = Field(default=128, gt=1)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    device: str = "cpu"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    threads: int | None = Field(default=None, gt=0)
-    compile: bool | Literal["auto"] = "auto"
-    log_every_steps: int = Field(default=50, gt=0)
-    validate_every_steps: int | None = Field(default=None, gt=0)
-    checkpoint_every_steps: int = Field(default=500, gt=0)
-
-    @model_validator(mode="after")
-    def _teacher_and_distiller(self) -> Self:
-        if (self.teacher is None) != (self.distiller is None):
-            raise ValueError("teacher and distiller belong together: give both or neither")
-        supervised = self.head is not None or self.metric is not None
-        if self.collaborative is not None and (supervised or self.teacher is not None):
-            raise ValueError("[collaborative] goes without a teacher, a [head] and a [metric]")
-        if self.teacher is None and not supervised and self.collaborative is None:
-            raise ValueError("a run without a teacher needs a [head] (cosface, say) or a [metric]")
-        if self.teacher is not None and self.metric is not None:
-            raise ValueError("[metric] is for a run without a teacher")
-        if self.teacher is None and self.data.pseudo_identities is not None:
-            raise ValueError("data.pseudo_identities come from a teacher, and there is none")
-        return self
 
 
 def load_config(path: str | Path | None, assignments: list[str], base: dict[str, Any]) -> RunConfig:
@@ -240,20 +43,27 @@ def load_config(path: str | Path | None, assignments: list[str], base: dict[str,
     Raises:
         ConfigError: unreadable file, unknown key (with the nearest known one), wrong value.
     """
-    document: dict[str, Any] = {}
-    source = "the command line"
-    if path is not None:
-        source = Path(path).name
-        try:
-            document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{source}: not valid TOML: {error}") from None
-    _merge(document, base)
+    source = "the command line" if path is None else Path(path).name
+    document = {} if path is None else read_toml(path)
+    merge_tables(document, base)
     for assignment in assignments:
-        _assign(document, assignment)
+        assign(document, assignment)
     return parse_config(document, source=source)
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: naming the file that cannot be read or is no TOML.
+    """
+    source = Path(path).name
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}") from None
 
 
 def parse_config(document: dict[str, Any], *, source: str) -> RunConfig:
@@ -262,10 +72,19 @@ def parse_config(document: dict[str, Any], *, source: str) -> RunConfig:
     Raises:
         ConfigError: naming ``source``, the key, what was expected and what came.
     """
+    return parse_as(RunConfig, document, source=source)
+
+
+def parse_as(model: type[Model], document: dict[str, Any], *, source: str) -> Model:
+    """Nested tables checked by a schema.
+
+    Raises:
+        ConfigError: naming ``source``, the key, what was expected and what came.
+    """
     try:
-        return RunConfig.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error, document)}") from None
+        raise ConfigError(f"{source}: {_first_problem(error, document, model)}") from None
 
 
 def config_json(config: RunConfig) -> dict[str, Any]:
@@ -292,7 +111,7 @@ def public_config(config: RunConfig) -> dict[str, Any]:
     return public
 
 
-def _first_problem(error: ValidationError, document: dict[str, Any]) -> str:
+def _first_problem(error: ValidationError, document: dict[str, Any], model: type[BaseModel]) -> str:
     problems = [(_location(problem, document), problem) for problem in error.errors()]
     # A value that may be one of several kinds has a problem with each; the deepest one is meant.
     start = problems[0][0]
@@ -300,7 +119,7 @@ def _first_problem(error: ValidationError, document: dict[str, Any]) -> str:
     location, problem = max(related, key=lambda entry: len(entry[0]))
     dotted = ".".join(location) or "the document"
     if problem["type"] == "extra_forbidden":
-        known = _keys_at(location[:-1])
+        known = _keys_at(location[:-1], model)
         near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
         return f"unknown key {dotted!r}; {hint}"
@@ -331,8 +150,7 @@ def _location(problem: ErrorDetails, document: dict[str, Any]) -> list[str]:
     return found
 
 
-def _keys_at(location: list[str]) -> list[str]:
-    model: type[BaseModel] = RunConfig
+def _keys_at(location: list[str], model: type[BaseModel]) -> list[str]:
     for part in location:
         field = model.model_fields.get(part)
         candidates = [] if field is None else _models_in(field.annotation)
@@ -351,7 +169,11 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401
     return found
 
 
-def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
+def merge_tables(into: dict[str, Any], values: dict[str, Any]) -> None:
+    """Put nested tables over others: values of ``values`` win, key by key.
+
+    A new budget replaces the old one, and a new name drops the old name's options.
+    """
     for key, value in values.items():
         old = into.get(key)
         # A new budget replaces the old one: only one of its keys may be given.
@@ -360,14 +182,19 @@ def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
             continue
         if key in _NAMED and value.get("name", _name(old, key)) != _name(old, key):
             old.pop("options", None)  # they were those of the other name
-        _merge(old, value)
+        merge_tables(old, value)
 
 
 def _name(table: dict[str, Any], key: str) -> Any:  # noqa: ANN401  # unchecked so far
     return table.get("name", _NAMED[key])
 
 
-def _assign(document: dict[str, Any], assignment: str) -> None:
+def assign(document: dict[str, Any], assignment: str) -> None:
+    """Put one ``--set`` pair, "optim.lr=0.05" say, over nested tables.
+
+    Raises:
+        ConfigError: for what is no such pair, or a key below a plain value.
+    """
     key, separator, text = assignment.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not separator or not all(parts):
@@ -380,7 +207,7 @@ def _assign(document: dict[str, Any], assignment: str) -> None:
     value = _toml_value(text.strip())
     for part in reversed(parts):
         value = {part: value}
-    _merge(document, value)
+    merge_tables(document, value)
 
 
 def _toml_value(text: str) -> Any:  # noqa: ANN401

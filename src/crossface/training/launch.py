@@ -13,9 +13,10 @@ from crossface.core.log import get_logger
 from crossface.core.weights import find_by_sha256
 from crossface.nets.checkpoint import make_contract, save_model
 from crossface.nets.layers import Backbone
-from crossface.training.config import RunConfig, public_config
+from crossface.training.config import public_config
 from crossface.training.loop import Session, run
 from crossface.training.run import RunFolder, git_commit
+from crossface.training.schema import RunConfig
 from crossface.training.setup import prepare
 
 log = get_logger("train")

@@ -18,11 +18,11 @@ from crossface.core.progress import Progress
 from crossface.data.loader import Batch, TrainLoader
 from crossface.nets.layers import Backbone
 from crossface.training.checkpoint import Progressed, load_checkpoint, save_checkpoint
-from crossface.training.config import RunConfig
 from crossface.training.distillers.base import Objective, Signals
 from crossface.training.ema import WeightAverage
 from crossface.training.run import RunFolder
 from crossface.training.schedules import Budget, warmup_cosine
+from crossface.training.schema import RunConfig
 from crossface.training.sharpness import sharpen
 from crossface.training.signals import StopRequest
 from crossface.training.teachers import Targets

@@ -15,7 +15,8 @@ import crossface
 from crossface.core.errors import ConfigError, DataError
 from crossface.core.files import atomic_path, write_json
 from crossface.pipeline.runtimes.opening import RUN_MODEL
-from crossface.training.config import RunConfig, config_json, parse_config
+from crossface.training.config import config_json, parse_config
+from crossface.training.schema import RunConfig
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"

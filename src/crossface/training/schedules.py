@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from crossface.training.config import BudgetConfig
+from crossface.training.schema import BudgetConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,8 @@ from crossface.data.loader import TrainLoader
 from crossface.data.splits import split_by_identity, split_by_key
 from crossface.nets.layers import Backbone
 from crossface.pipeline.runtimes.opening import open_embedder
+from crossface.training.cache import decoded_faces
 from crossface.training.collaborative import Collaborative
-from crossface.training.config import CollaborativeConfig, DataConfig, RunConfig, TeacherConfig
 from crossface.training.distillers import DISTILLERS
 from crossface.training.distillers.base import Context, Objective
 from crossface.training.ema import WeightAverage
@@ -37,6 +37,7 @@ from crossface.training.pseudo import pseudo_identities
 from crossface.training.run import RunFolder, usable_cores
 from crossface.training.saliency import saliency_map
 from crossface.training.schedules import Budget
+from crossface.training.schema import CollaborativeConfig, DataConfig, RunConfig, TeacherConfig
 from crossface.training.students import make_student, provenance
 from crossface.training.supervised import Supervised
 from crossface.training.teachers import (
@@ -91,7 +92,7 @@ def prepare(
     """
     fabric = make_fabric(config)
     torch.manual_seed(config.seed)
-    pictures = read_pictures(config.data, show_progress=show_progress)
+    pictures = read_pictures(config.data, show_progress=show_progress, cache=cache)
     teacher = None
     if config.teacher is not None:
         teacher = open_embedder(
@@ -184,7 +185,9 @@ def should_compile(config: RunConfig, budget: Budget) -> bool:
     return chosen
 
 
-def read_pictures(config: DataConfig, *, show_progress: bool) -> Pictures:
+def read_pictures(
+    config: DataConfig, *, show_progress: bool, cache: Path | None = None
+) -> Pictures:
     """Open the set, keep the hold-out apart, number the identities."""
     source: FaceSource = open_faces(config.path, labels=config.labels)
     if config.limit is not None and config.limit < len(source):
@@ -196,7 +199,9 @@ def read_pictures(config: DataConfig, *, show_progress: bool) -> Pictures:
         split = apart(source, count=config.holdout, seed=config.holdout_seed)
         source, holdout = split.rest, split.held_out
     fits = len(source) * _CROP_BYTES <= _IN_MEMORY_LIMIT_BYTES
-    if config.memory == "always" or (config.memory == "auto" and fits):
+    if config.memory == "shared":
+        source = decoded_faces(source, folder=cache, progress=show_progress)
+    elif config.memory == "always" or (config.memory == "auto" and fits):
         source = MemoryFaces(source, progress=show_progress)
     return Pictures(LabelledView(source), holdout)
 

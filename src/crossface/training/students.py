@@ -12,7 +12,7 @@ from crossface.core.protocols import Embedder
 from crossface.nets import create_model
 from crossface.nets.checkpoint import load_model, model_digest
 from crossface.nets.layers import Backbone
-from crossface.training.config import RunConfig
+from crossface.training.schema import RunConfig
 
 
 def make_student(config: RunConfig, teacher: Embedder | None) -> Backbone:

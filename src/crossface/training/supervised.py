@@ -11,8 +11,8 @@ from torch import Tensor
 from crossface.core.errors import ConfigError
 from crossface.losses import HEADS, LABEL_LOSSES
 from crossface.nets.layers import Backbone
-from crossface.training.config import HeadConfig, MetricConfig
 from crossface.training.distillers.base import Objective, Signals
+from crossface.training.schema import HeadConfig, MetricConfig
 
 
 class Supervised(Objective):

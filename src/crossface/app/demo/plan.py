@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from crossface.data.drawn import DrawnFaces
-from crossface.training.config import RunConfig, parse_config
+from crossface.training.config import parse_config
+from crossface.training.schema import RunConfig
 
 STUDENTS = ("student_alone", "student_embedding", "student_cadfr")
 MODELS = ("teacher", *STUDENTS)

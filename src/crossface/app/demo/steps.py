@@ -23,9 +23,9 @@ from crossface.evaluation.report import Report
 from crossface.evaluation.scores import ScoreTable, score_all_pairs
 from crossface.exporting.onnx import export_onnx
 from crossface.pipeline.runtimes.torch_runtime import TorchEmbedder
-from crossface.training.config import RunConfig
 from crossface.training.launch import launch
 from crossface.training.run import RunFolder
+from crossface.training.schema import RunConfig
 
 log = get_logger("demo")
 
