@@ -22,7 +22,8 @@ class IledRpsdDistiller(GroundedDistiller):
     Args:
         context: needs a teacher.
         hard_weight: of a hard picture in ILED [READING].
-        relation_weight: of RPSD [READING].
+        relation_weight: of RPSD [READING: so it pulls at a fresh student's embedding about half as
+            hard as ILED].
         bank: pictures remembered for RPSD [READING].
         mined: relations that count per picture [READING].
         weight: of the term beside the base.
@@ -38,7 +39,7 @@ class IledRpsdDistiller(GroundedDistiller):
         context: Context,
         *,
         hard_weight: float = 2.0,
-        relation_weight: float = 10.0,
+        relation_weight: float = 0.5,
         bank: int = 4096,
         mined: int | None = 64,
         weight: float = 1.0,

@@ -21,7 +21,8 @@ class RkdDistiller(GroundedDistiller):
         context: needs a teacher.
         distance_weight: 25 in GKD's and RepDistiller's code.
         angle_weight: 50 in the same.
-        weight: of the term beside the base [READING].
+        weight: of the term beside the base [READING: so it pulls at a fresh student's embedding
+            about half as hard as regression].
         ground: the base and its options, see ``Ground``.
 
     Paper: arXiv:1904.05068, Eq. 6-11.
@@ -35,7 +36,7 @@ class RkdDistiller(GroundedDistiller):
         *,
         distance_weight: float = 25.0,
         angle_weight: float = 50.0,
-        weight: float = 1.0,
+        weight: float = 0.5,
         **ground: Unpack[Ground],
     ) -> None:
         super().__init__("rkd", context, weight=weight, **ground)

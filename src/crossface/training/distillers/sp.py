@@ -20,7 +20,8 @@ class SpDistiller(GroundedDistiller):
     Args:
         context: needs a teacher.
         form: what S is, see ``similarity_preserving``.
-        weight: of the term beside the base [READING].
+        weight: of the term beside the base [READING: so it pulls at a fresh student's embedding
+            about half as hard as regression].
         ground: the base and its options, see ``Ground``.
 
     Paper: arXiv:1907.09682, Eq. 2-4.
@@ -33,7 +34,7 @@ class SpDistiller(GroundedDistiller):
         context: Context,
         *,
         form: Literal["cosine", "rows"] = "cosine",
-        weight: float = 10.0,
+        weight: float = 0.5,
         **ground: Unpack[Ground],
     ) -> None:
         super().__init__("sp", context, weight=weight, **ground)
