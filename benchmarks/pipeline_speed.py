@@ -11,6 +11,11 @@ runs on the machine slows a part, hardly the same part in every round. Included:
 for all but the networks alone. Excluded: opening the files, one warm-up. Quality is off: the peer
 measures none.
 
+`--batches` times `get_many` at other numbers of faces embedded at once too.
+
+`--pin` ties the main thread to the first core and the others to the other cores, for every
+contestant: beside other work a scheduler may leave two threads together on one core.
+
 `--slope N` measures memory and no speed: N pictures (the same over and over) go through `get_many`,
 and a line is fitted to the resident memory over the last three quarters of them.
 """
@@ -27,12 +32,14 @@ import sys
 import tempfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from crossface.core.files import write_json
+from crossface.pipeline import flow
 from crossface.pipeline.analysis import FaceAnalysis
 from crossface.pipeline.detectors import DetectorOptions
 from crossface.pipeline.networks import NetworkOptions
@@ -106,6 +113,21 @@ def plain_runs(options: argparse.Namespace) -> list:
     return runs
 
 
+def pin_threads(cores: list[int]) -> None:
+    """The main thread to the first core, the others to the rest in turn; worker pools likewise."""
+    others = itertools.cycle(cores[1:])
+    for thread in map(int, os.listdir("/proc/self/task")):
+        os.sched_setaffinity(thread, {cores[0] if thread == os.getpid() else next(others)})
+
+    class Pinned(ThreadPoolExecutor):
+        def __init__(self, workers: int, **settings) -> None:
+            turns = itertools.cycle(cores)
+            settings["initializer"] = lambda: os.sched_setaffinity(0, {next(turns)})
+            super().__init__(workers, **settings)
+
+    flow.ThreadPoolExecutor = Pinned
+
+
 def networks_alone(runs: list, tensors: tuple[list, list]) -> int:
     """Runs both; how many faces were embedded."""
     for run, inputs in zip(runs, tensors, strict=True):
@@ -175,7 +197,7 @@ def startup(options: argparse.Namespace, name: str) -> dict[str, float]:
     return {"first_answer_s": round(float(seconds), 3), "peak_memory_mb": round(float(peak), 1)}
 
 
-def opened(options: argparse.Namespace) -> FaceAnalysis:
+def opened(options: argparse.Namespace, **settings) -> FaceAnalysis:
     detector = DetectorOptions(max_side_px=options.side)
     return FaceAnalysis(
         options.model,
@@ -183,6 +205,7 @@ def opened(options: argparse.Namespace) -> FaceAnalysis:
         quality=False,
         threads=options.threads,
         options=NetworkOptions(detector_options=detector),
+        **settings,
     )
 
 
@@ -198,10 +221,17 @@ def speed(analysis: FaceAnalysis, pictures: list[bytes], options: argparse.Names
         Part(pictures[at : at + options.part], record(analysis, pictures[at : at + options.part]))
         for at in range(0, len(pictures), options.part)
     ]
+    for size in options.batches:
+        other = opened(options, batch_size=size)
+        works[f"get_many_batch_{size}"] = lambda part, a=other: sum(
+            len(faces) for faces in a.get_many(part.pictures)
+        )
     with tempfile.TemporaryDirectory() as folder:
         peer = open_peer(options, Path(folder))
         if peer is not None:
             works["insightface"] = lambda part: sum(peer_get(peer, data) for data in part.pictures)
+        if options.pin:
+            pin_threads(sorted(os.sched_getaffinity(0)))
         faces = {name: sum(work(part) for part in parts) for name, work in works.items()}
         seconds = {name: np.zeros((options.rounds, len(parts))) for name in works}
         for turn in range(options.rounds):
@@ -214,6 +244,7 @@ def speed(analysis: FaceAnalysis, pictures: list[bytes], options: argparse.Names
         "faces": faces,
         "threads": options.threads,
         "detector_side_px": options.side,
+        "pinned": options.pin,
         "parts": len(parts),
         "whole_rounds_s": {n: t.sum(axis=1).round(3).tolist() for n, t in seconds.items()},
         "fastest_parts_s": {name: round(value, 3) for name, value in best.items()},
@@ -239,15 +270,20 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256, help="largest side given to detectors")
     parser.add_argument("--part", type=int, default=20, help="pictures timed at once")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, nargs="*", default=[])
+    parser.add_argument("--pin", action="store_true", help="threads tied to cores")
     parser.add_argument("--slope", type=int, default=0, help="pictures for the memory slope")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    named = read_pictures(options.pictures, options.count)
+    named, cores = read_pictures(options.pictures, options.count), os.sched_getaffinity(0)
     analysis, pictures = opened(options), [data for _, data in named]
     if options.slope:
+        if options.pin:
+            pin_threads(sorted(cores))
         measured = memory(analysis, pictures, options.slope)
     else:
         measured = speed(analysis, pictures, options)
+    os.sched_setaffinity(0, cores)
     result = {
         "benchmark": "pipeline_speed",
         "files": [options.detector.name, options.model.name],
