@@ -3,12 +3,21 @@
 python benchmarks/pipeline_speed.py DETECTOR.onnx MODEL.onnx --pictures lfw_raw.zip --out R.json
 
 Every round runs, in turn: the two networks on the very tensors that the pipeline gave them (one
-picture and one face at a time, all threads), the pipeline's `get_many` and `get`, and
-`insightface.app.FaceAnalysis.get` on the same two files, where that package is installed. The
-fastest of the rounds counts. Included: decoding the JPEG, for all but the networks alone.
-Excluded: opening the files, one warm-up round. Quality is off: the peer measures none.
+picture and one face at a time, all threads; in the pipeline's own sessions and in plain ones of
+onnxruntime), the pipeline's `get_many` and `get`, and
+`insightface.app.FaceAnalysis.get` on the same two files, where that package is installed. They
+take turns part by part (--part pictures), and of each part the fastest round counts: what else
+runs on the machine slows a part, hardly the same part in every round. Included: decoding the JPEG,
+for all but the networks alone. Excluded: opening the files, one warm-up. Quality is off: the peer
+measures none.
 
-`--slope N` runs N pictures through `get_many` and fits the resident memory against their number.
+`--batches` times `get_many` at other numbers of faces embedded at once too.
+
+`--pin` ties the main thread to the first core and the others to the other cores, for every
+contestant: beside other work a scheduler may leave two threads together on one core.
+
+`--slope N` measures memory and no speed: N pictures (the same over and over) go through `get_many`,
+and a line is fitted to the resident memory over the last three quarters of them.
 """
 
 from __future__ import annotations
@@ -23,11 +32,14 @@ import sys
 import tempfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from crossface.core.files import write_json
+from crossface.pipeline import flow
 from crossface.pipeline.analysis import FaceAnalysis
 from crossface.pipeline.detectors import DetectorOptions
 from crossface.pipeline.networks import NetworkOptions
@@ -44,6 +56,14 @@ faces = FaceAnalysis(model, detector, quality=False, threads=int(threads)).get(d
 seconds = time.perf_counter() - start
 print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(faces))
 """
+
+
+@dataclass(frozen=True)
+class Part:
+    """Encoded pictures, and the tensors that the detector and the recogniser get for them."""
+
+    pictures: list[bytes]
+    tensors: tuple[list, list]
 
 
 def read_pictures(path: Path, count: int) -> list[tuple[str, bytes]]:
@@ -72,13 +92,48 @@ def record(analysis: FaceAnalysis, pictures: list[bytes]) -> tuple[list, list]:
     return tensors[0], faces
 
 
-def networks_alone(analysis: FaceAnalysis, tensors: tuple[list, list]) -> float:
-    sessions = (analysis._one.detector._session, analysis._one.embedder._session)
-    start = time.perf_counter()
-    for session, inputs in zip(sessions, tensors, strict=True):
+def pipeline_runs(analysis: FaceAnalysis) -> list:
+    """The two networks in the pipeline's own sessions, as functions of a tensor."""
+    return [analysis._one.detector._session._run, analysis._one.embedder._session._run]
+
+
+def plain_runs(options: argparse.Namespace) -> list:
+    """The same in sessions as onnxruntime makes them, with the threads said."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    runs = []
+    for path in (options.detector, options.model):
+        session = onnxruntime.InferenceSession(
+            str(path), settings, providers=["CPUExecutionProvider"]
+        )
+        name = session.get_inputs()[0].name
+        runs.append(lambda values, s=session, n=name: s.run(None, {n: values}))
+    return runs
+
+
+def pin_threads(cores: list[int]) -> None:
+    """The main thread to the first core, the others to the rest in turn; worker pools likewise."""
+    others = itertools.cycle(cores[1:])
+    for thread in map(int, os.listdir("/proc/self/task")):
+        os.sched_setaffinity(thread, {cores[0] if thread == os.getpid() else next(others)})
+
+    class Pinned(ThreadPoolExecutor):
+        def __init__(self, workers: int, **settings) -> None:
+            turns = itertools.cycle(cores)
+            settings["initializer"] = lambda: os.sched_setaffinity(0, {next(turns)})
+            super().__init__(workers, **settings)
+
+    flow.ThreadPoolExecutor = Pinned
+
+
+def networks_alone(runs: list, tensors: tuple[list, list]) -> int:
+    """Runs both; how many faces were embedded."""
+    for run, inputs in zip(runs, tensors, strict=True):
         for values in inputs:
-            session._run(values)
-    return time.perf_counter() - start
+            run(values)
+    return len(tensors[1])
 
 
 def open_peer(options: argparse.Namespace, folder: Path):
@@ -93,7 +148,6 @@ def open_peer(options: argparse.Namespace, folder: Path):
         (folder / name).symlink_to(source.resolve())
     session = onnxruntime.SessionOptions()
     session.intra_op_num_threads = options.threads
-    session.inter_op_num_threads = 1
     peer = Peer(str(folder), providers=["CPUExecutionProvider"], sess_options=session)
     peer.prepare(ctx_id=-1, det_size=(options.side, options.side))
     return peer
@@ -105,23 +159,30 @@ def peer_get(peer, data: bytes) -> int:
     return len(peer.get(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)))
 
 
-def timed(work) -> tuple[float, int]:
+def timed(work, part: Part) -> float:
     gc.collect()
     start = time.perf_counter()
-    faces = work()
-    return time.perf_counter() - start, faces
+    work(part)
+    return time.perf_counter() - start
 
 
-def slope(analysis: FaceAnalysis, pictures: list[bytes], count: int) -> float:
-    """KiB of resident memory a picture, fitted over the last three quarters of the run."""
+def memory(analysis: FaceAnalysis, pictures: list[bytes], count: int) -> dict:
+    """Resident memory on the way, and its growth a picture."""
     page = os.sysconf("SC_PAGE_SIZE") / 1024
-    seen, memory = [], []
+    seen, kib = [], []
     stream = itertools.islice(itertools.cycle(pictures), count)
     for number, _ in enumerate(analysis.get_many(stream), start=1):
-        if number % 50 == 0 and number > count // 4:
+        if number % 50 == 0:
             seen.append(number)
-            memory.append(int(Path("/proc/self/statm").read_text().split()[1]) * page)
-    return float(np.polyfit(seen, memory, 1)[0])
+            kib.append(int(Path("/proc/self/statm").read_text().split()[1]) * page)
+    late = len(seen) // 4
+    marks = [round(len(seen) * part / 8) - 1 for part in range(1, 9)]
+    return {
+        "pictures": count,
+        "threads": analysis.threads,
+        "resident_mb_after": {seen[at]: round(kib[at] / 1024, 1) for at in marks},
+        "memory_kib_per_picture": round(float(np.polyfit(seen[late:], kib[late:], 1)[0]), 4),
+    }
 
 
 def startup(options: argparse.Namespace, name: str) -> dict[str, float]:
@@ -136,47 +197,66 @@ def startup(options: argparse.Namespace, name: str) -> dict[str, float]:
     return {"first_answer_s": round(float(seconds), 3), "peak_memory_mb": round(float(peak), 1)}
 
 
-def measure(options: argparse.Namespace, named: list[tuple[str, bytes]]) -> dict:
-    pictures = [data for _, data in named]
+def opened(options: argparse.Namespace, **settings) -> FaceAnalysis:
     detector = DetectorOptions(max_side_px=options.side)
-    analysis = FaceAnalysis(
+    return FaceAnalysis(
         options.model,
         options.detector,
         quality=False,
         threads=options.threads,
         options=NetworkOptions(detector_options=detector),
+        **settings,
     )
-    tensors = record(analysis, pictures)
+
+
+def speed(analysis: FaceAnalysis, pictures: list[bytes], options: argparse.Namespace) -> dict:
+    own, plain = pipeline_runs(analysis), plain_runs(options)
     works = {
-        "get_many": lambda: sum(len(faces) for faces in analysis.get_many(pictures)),
-        "get": lambda: sum(len(analysis.get(data)) for data in pictures),
+        "networks": lambda part: networks_alone(own, part.tensors),
+        "networks_plain": lambda part: networks_alone(plain, part.tensors),
+        "get_many": lambda part: sum(len(faces) for faces in analysis.get_many(part.pictures)),
+        "get": lambda part: sum(len(analysis.get(data)) for data in part.pictures),
     }
+    parts = [
+        Part(pictures[at : at + options.part], record(analysis, pictures[at : at + options.part]))
+        for at in range(0, len(pictures), options.part)
+    ]
+    for size in options.batches:
+        other = opened(options, batch_size=size)
+        works[f"get_many_batch_{size}"] = lambda part, a=other: sum(
+            len(faces) for faces in a.get_many(part.pictures)
+        )
     with tempfile.TemporaryDirectory() as folder:
         peer = open_peer(options, Path(folder))
         if peer is not None:
-            works["insightface"] = lambda: sum(peer_get(peer, data) for data in pictures)
-        rounds: dict[str, list[float]] = {name: [] for name in ["networks", *works]}
-        faces = {name: work() for name, work in works.items()}
-        for _ in range(options.rounds):
-            rounds["networks"].append(networks_alone(analysis, tensors))
-            for name, work in works.items():
-                rounds[name].append(timed(work)[0])
-    best = {name: min(times) for name, times in rounds.items()}
+            works["insightface"] = lambda part: sum(peer_get(peer, data) for data in part.pictures)
+        if options.pin:
+            pin_threads(sorted(os.sched_getaffinity(0)))
+        faces = {name: sum(work(part) for part in parts) for name, work in works.items()}
+        seconds = {name: np.zeros((options.rounds, len(parts))) for name in works}
+        for turn in range(options.rounds):
+            for number, part in enumerate(parts):
+                for name, work in works.items():
+                    seconds[name][turn, number] = timed(work, part)
+    best = {name: float(times.min(axis=0).sum()) for name, times in seconds.items()}
     result = {
         "pictures": len(pictures),
         "faces": faces,
         "threads": options.threads,
         "detector_side_px": options.side,
-        "rounds_s": {name: [round(t, 4) for t in times] for name, times in rounds.items()},
+        "pinned": options.pin,
+        "parts": len(parts),
+        "whole_rounds_s": {n: t.sum(axis=1).round(3).tolist() for n, t in seconds.items()},
+        "fastest_parts_s": {name: round(value, 3) for name, value in best.items()},
         "wall_over_networks": round(best["get_many"] / best["networks"], 3),
+        "wall_over_networks_plain": round(best["get_many"] / best["networks_plain"], 3),
+        "single_over_networks_plain": round(best["get"] / best["networks_plain"], 3),
         "single_picture_ms": round(1000 * best["get"] / len(pictures), 2),
         "pictures_per_s": round(len(pictures) / best["get_many"], 1),
     }
     if "insightface" in best:
         result["throughput_over_insightface"] = round(best["insightface"] / best["get_many"], 3)
         result["latency_over_insightface"] = round(best["get"] / best["insightface"], 3)
-    if options.slope:
-        result["memory_kib_per_picture"] = round(slope(analysis, pictures, options.slope), 3)
     return result
 
 
@@ -188,15 +268,26 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--side", type=int, default=256, help="largest side given to detectors")
+    parser.add_argument("--part", type=int, default=20, help="pictures timed at once")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, nargs="*", default=[])
+    parser.add_argument("--pin", action="store_true", help="threads tied to cores")
     parser.add_argument("--slope", type=int, default=0, help="pictures for the memory slope")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    named = read_pictures(options.pictures, options.count)
+    named, cores = read_pictures(options.pictures, options.count), os.sched_getaffinity(0)
+    analysis, pictures = opened(options), [data for _, data in named]
+    if options.slope:
+        if options.pin:
+            pin_threads(sorted(cores))
+        measured = memory(analysis, pictures, options.slope)
+    else:
+        measured = speed(analysis, pictures, options)
+    os.sched_setaffinity(0, cores)
     result = {
         "benchmark": "pipeline_speed",
         "files": [options.detector.name, options.model.name],
-        **measure(options, named),
+        **measured,
         **startup(options, named[0][0]),
         **environment(),
     }
