@@ -11,7 +11,7 @@ Arms, all with the same student, pictures, augmentation, images and schedule:
 
 Every finished cell is a run folder with a summary and a scores file; a second call goes on where
 the first stopped. With ``--evaluate`` the finished cells are measured once on the benchmark set and
-compared, mean over seeds against mean over seeds, with paired intervals.
+compared, mean over seeds against mean over the same seeds, with paired intervals.
 
     python benchmarks/four_arms.py --data faces.zip --teacher teacher.onnx --swin runs/swin \
         --out runs/four_arms --steps 500 --limit 12000 --seeds 0 1 2
@@ -27,8 +27,13 @@ from pathlib import Path
 
 from crossface.api import embed, export
 from crossface.core.files import write_json
-from crossface.evaluation.compare import compare_all_pairs
-from crossface.evaluation.protocols.all_pairs import evaluate_all_pairs
+from crossface.evaluation.compare import (
+    FMR_TARGETS,
+    Parts,
+    all_pairs_influences,
+    compare_influences,
+)
+from crossface.evaluation.scores import score_all_pairs
 from crossface.training.config import parse_config
 from crossface.training.launch import launch
 from crossface.training.run import SUMMARY, environment
@@ -78,32 +83,45 @@ def run_cells(options: argparse.Namespace) -> None:
 
 
 def evaluate_cells(options: argparse.Namespace) -> dict:
-    """Reports of every finished cell and the paired differences to ``original``."""
-    faces: dict[str, list] = {arm: [] for arm in options.arms}
+    """Rates of every finished cell, and paired differences over the seeds that both arms have."""
+    parts: dict[str, dict[int, Parts]] = {arm: {} for arm in options.arms}
     cells = []
+    sizes = None
     for arm, seed in itertools.product(options.arms, options.seeds):
         folder = Path(options.out) / f"{arm}-{seed}"
         if not (folder / SUMMARY).exists():
             continue
-        embedded = embed(
-            exported(folder), options.evaluate, flip=not options.no_flip, threads=options.threads
+        table = score_all_pairs(
+            embed(
+                exported(folder),
+                options.evaluate,
+                flip=not options.no_flip,
+                threads=options.threads,
+            )
         )
-        faces[arm].append(embedded)
+        sizes = table.sizes
+        parts[arm][seed] = all_pairs_influences(table, FMR_TARGETS)
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        cells.append({"arm": arm, "seed": seed, "summary": summary})
-        if options.cell_reports:
-            cells[-1]["report"] = evaluate_all_pairs(embedded)
-    first = options.arms[0]
+        rates = {
+            name: part if isinstance(part, str) else part.value
+            for name, part in parts[arm][seed].items()
+        }
+        cells.append({"arm": arm, "seed": seed, "summary": summary, "rates": rates})
+    wanted = [(arm, options.arms[0]) for arm in options.arms[1:]]
+    wanted += [("cadfr", "original_longer")] if "original_longer" in parts else []
+    differences = []
+    for arm, other in wanted:
+        seeds = sorted(parts.get(arm, {}).keys() & parts[other].keys())
+        if seeds:
+            pair = [[parts[name][seed] for seed in seeds] for name in (arm, other)]
+            row = {"a": arm, "b": other, "seeds": seeds}
+            differences.append(row | {"a_minus_b": compare_influences(*pair, sizes)})
     return {
         "experiment": "four_arms",
-        "cells": cells,
-        "compared_with": first,
+        "data": Path(options.evaluate).name,
         "flip": not options.no_flip,
-        "differences": {
-            arm: compare_all_pairs(faces[arm], faces[first])
-            for arm in options.arms[1:]
-            if len(faces[arm]) == len(faces[first]) and faces[arm]
-        },
+        "cells": cells,
+        "differences": differences,
         "configs": {arm: anonymous(cell_config(arm, 0, options)) for arm in options.arms},
         **environment(),
     }
@@ -147,7 +165,6 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--evaluate", help="labelled crops; never used to choose anything")
     parser.add_argument("--no-flip", action="store_true", help="half the evaluation's time")
-    parser.add_argument("--cell-reports", action="store_true", help="a report of every cell too")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.evaluate:
