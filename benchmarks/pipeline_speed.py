@@ -45,8 +45,9 @@ from crossface.pipeline.detectors import DetectorOptions
 from crossface.pipeline.networks import NetworkOptions
 from crossface.training.run import environment
 
-STARTUP = """
-import resource, sys, time, zipfile
+STARTUP = r"""
+import re, sys, time, zipfile
+from pathlib import Path
 start = time.perf_counter()
 from crossface.pipeline.analysis import FaceAnalysis
 detector, model, pictures, name, threads = sys.argv[1:]
@@ -54,7 +55,9 @@ with zipfile.ZipFile(pictures) as archive:
     data = archive.read(name)
 faces = FaceAnalysis(model, detector, quality=False, threads=int(threads)).get(data)
 seconds = time.perf_counter() - start
-print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(faces))
+# getrusage would count the parent's memory at the fork
+peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+print(seconds, int(peak[1]) / 1024, len(faces))
 """
 
 
