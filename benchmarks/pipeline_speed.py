@@ -45,8 +45,9 @@ from crossface.pipeline.detectors import DetectorOptions
 from crossface.pipeline.networks import NetworkOptions
 from crossface.training.run import environment
 
-STARTUP = """
-import resource, sys, time, zipfile
+STARTUP = r"""
+import re, sys, time, zipfile
+from pathlib import Path
 start = time.perf_counter()
 from crossface.pipeline.analysis import FaceAnalysis
 detector, model, pictures, name, threads = sys.argv[1:]
@@ -54,7 +55,9 @@ with zipfile.ZipFile(pictures) as archive:
     data = archive.read(name)
 faces = FaceAnalysis(model, detector, quality=False, threads=int(threads)).get(data)
 seconds = time.perf_counter() - start
-print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(faces))
+# getrusage would count the parent's memory at the fork
+peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+print(seconds, int(peak[1]) / 1024, len(faces))
 """
 
 
@@ -136,21 +139,28 @@ def networks_alone(runs: list, tensors: tuple[list, list]) -> int:
     return len(tensors[1])
 
 
-def open_peer(options: argparse.Namespace, folder: Path):
-    """insightface on the same two files and the same detector size, or None."""
+def open_peers(options: argparse.Namespace, folder: Path) -> dict:
+    """insightface on the same two files and the same detector size, if it is installed.
+
+    Once as onnxruntime's threads are by default, and once told not to spin while they wait, as
+    the pipeline tells its own: two networks in turn take the cores from each other otherwise.
+    """
     try:
         import onnxruntime
         from insightface.app import FaceAnalysis as Peer
     except ImportError as error:
         print(f"insightface is left out: {error}", file=sys.stderr)
-        return None
+        return {}
     for source, name in ((options.detector, "det.onnx"), (options.model, "rec.onnx")):
         (folder / name).symlink_to(source.resolve())
-    session = onnxruntime.SessionOptions()
-    session.intra_op_num_threads = options.threads
-    peer = Peer(str(folder), providers=["CPUExecutionProvider"], sess_options=session)
-    peer.prepare(ctx_id=-1, det_size=(options.side, options.side))
-    return peer
+    peers = {}
+    for name, spinning in (("insightface", "1"), ("insightface_no_spinning", "0")):
+        session = onnxruntime.SessionOptions()
+        session.intra_op_num_threads = options.threads
+        session.add_session_config_entry("session.intra_op.allow_spinning", spinning)
+        peers[name] = Peer(str(folder), providers=["CPUExecutionProvider"], sess_options=session)
+        peers[name].prepare(ctx_id=-1, det_size=(options.side, options.side))
+    return peers
 
 
 def peer_get(peer, data: bytes) -> int:
@@ -227,9 +237,9 @@ def speed(analysis: FaceAnalysis, pictures: list[bytes], options: argparse.Names
             len(faces) for faces in a.get_many(part.pictures)
         )
     with tempfile.TemporaryDirectory() as folder:
-        peer = open_peer(options, Path(folder))
-        if peer is not None:
-            works["insightface"] = lambda part: sum(peer_get(peer, data) for data in part.pictures)
+        peers = open_peers(options, Path(folder))
+        for name, peer in peers.items():
+            works[name] = lambda part, p=peer: sum(peer_get(p, data) for data in part.pictures)
         if options.pin:
             pin_threads(sorted(os.sched_getaffinity(0)))
         faces = {name: sum(work(part) for part in parts) for name, work in works.items()}
@@ -254,9 +264,9 @@ def speed(analysis: FaceAnalysis, pictures: list[bytes], options: argparse.Names
         "single_picture_ms": round(1000 * best["get"] / len(pictures), 2),
         "pictures_per_s": round(len(pictures) / best["get_many"], 1),
     }
-    if "insightface" in best:
-        result["throughput_over_insightface"] = round(best["insightface"] / best["get_many"], 3)
-        result["latency_over_insightface"] = round(best["get"] / best["insightface"], 3)
+    for name in peers:
+        result[f"throughput_over_{name}"] = round(best[name] / best["get_many"], 3)
+        result[f"latency_over_{name}"] = round(best["get"] / best[name], 3)
     return result
 
 
@@ -268,7 +278,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--side", type=int, default=256, help="largest side given to detectors")
-    parser.add_argument("--part", type=int, default=20, help="pictures timed at once")
+    parser.add_argument("--part", type=int, default=25, help="pictures timed at once")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, nargs="*", default=[])
     parser.add_argument("--pin", action="store_true", help="threads tied to cores")
