@@ -30,11 +30,11 @@ from crossface.core.files import write_json
 from crossface.data import open_faces
 from crossface.evaluation.compare import compare_all_pairs
 from crossface.evaluation.embed import embed_faces
+from crossface.pipeline.runtimes.opening import open_embedder
 from crossface.training import loop
 from crossface.training.distillers import DISTILLERS
 from crossface.training.run import RunFolder
 from crossface.training.signals import StopRequest
-from crossface.training.teachers import open_teacher
 from crossface.training.timing import StepTime
 from training.fakes import BATCH, people_folder, run_tables, teacher_file
 
@@ -140,7 +140,7 @@ def test_the_paired_difference_is_that_of_the_students_themselves(whole):
     students = {
         method: [
             embed_faces(
-                open_teacher(str(out / f"ladder-small-runs/tiny/{method}-{seed}-images"),
+                open_embedder(str(out / f"ladder-small-runs/tiny/{method}-{seed}-images"),
                              input_spec=None, threads=1),
                 open_faces(EVALUATED),
                 progress=False,
@@ -407,8 +407,15 @@ def test_lines_of_code_are_those_without_comments():
     source = "\n".join(lines)
     assert code_lines(source) == 6
     found = method_code(DISTILLERS, "gkd")
-    assert found["files"] == ["crossface.losses.gkd", "crossface.losses.margin",
-                              "crossface.training.distillers.gkd"]  # fmt: skip
+    losses, distillers = "crossface.losses", "crossface.training.distillers"
+    assert found["files"] == [
+        f"{losses}.embedding",
+        f"{losses}.gkd",
+        f"{losses}.margin",
+        f"{distillers}.gkd",
+        f"{distillers}.grounded",
+        f"{distillers}.logits",
+    ]
     by_tree = sum(len(_statement_lines(name)) for name in found["files"])
     assert found["lines"] >= by_tree
 

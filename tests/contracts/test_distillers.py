@@ -124,6 +124,7 @@ def make(name, options, teacher_path, faces, *, student=None):
 def test_every_distiller_of_the_table_has_a_case_here_and_a_line_in_the_page():
     assert sorted(OPTIONS) == DISTILLERS.names()
     page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    page = page.partition("\n## ")[0]  # the table of methods; that of their cost comes later
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == DISTILLERS.names()
 
 
