@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MAX_SIDE_PX = 32_766
 """OpenCV's warps take no longer side."""
 
-CPU_BATCH, DEVICE_BATCH = 2, 32
+CPU_BATCH, DEVICE_BATCH = 2, 8
 """Faces embedded at once by ``get_many`` where nothing else is said."""
 
 _Ready = Prepared[UInt8Image, Embedded, "list[Face] | Failure"]
@@ -63,7 +63,7 @@ class FaceAnalysis:
         flip: add the mirror image's embedding, as evaluation does; twice the time.
         threads: the cores this process may use by default.
         batch_size: faces embedded at once by ``get_many``; by default 2 on a CPU, whose caches
-            the features of more would leave, and 32 on other devices.
+            the features of more would leave, and 8 on other devices.
         options: how the files are opened: runtime and device, detector thresholds, what a file
             does not say of itself.
         limits: bytes and pixels above which a picture is refused.

@@ -41,9 +41,9 @@ _BLOCK = 16384
 _STEP = 0.586  # of the root mean square
 _LEVELS = (1, 3, 5, 7)
 _FIRST_READ = 1000
-_READ_PER_ROOT = 16  # candidates at most, times the root of the gallery's size
+_READ_PER_ROOT = 12  # candidates at most, times the root of the gallery's size
 _SPARE = 64  # codes more than expected in the first block
-_DEVIATIONS = 3.6  # of the estimate; one-sided, one in six thousand
+_DEVIATIONS = 3.3  # of the estimate; one-sided, one in two thousand
 
 
 class CodesBackend:
@@ -52,7 +52,7 @@ class CodesBackend:
     Args:
         dim: length of the vectors.
         rows: reads exact vectors from the record.
-        candidates: templates that are rescored at most for each query; 1000, or 16 times the root
+        candidates: templates that are rescored at most for each query; 1000, or 12 times the root
             of the gallery's size where that is more, by default.
     """
 
