@@ -7,7 +7,6 @@ import json
 import pytest
 
 from crossface import api
-from crossface.app.cli import main
 from crossface.core.errors import ContractMismatch, DataError, GalleryError
 from crossface.search.compat import CompatRecord, read_record
 from face_files import encode, pattern, people, write_folder
@@ -32,21 +31,6 @@ def room(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _key(monkeypatch):
     monkeypatch.setenv("CROSSFACE_GALLERY_KEY", "07" * 32)
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        try:
-            main(["--quiet", *map(str, arguments)])
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossface.app.cli import main
 from crossface.pipeline.analysis import FaceAnalysis
 from crossface.search.gallery import Gallery
 from face_files import encode
@@ -41,22 +40,6 @@ def _apart(tmp_path, monkeypatch):
     monkeypatch.setenv("CROSSFACE_GALLERY_KEY", "07" * 32)
     for name in ("CROSSFACE_MODEL", "CROSSFACE_DETECTOR"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        """Exit code, stdout, stderr."""
-        try:
-            main(["--quiet", *map(str, arguments)])
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture
