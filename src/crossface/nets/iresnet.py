@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from crossface.nets.layers import Backbone, PixelFeatures, map_to_tokens, tokens_to_map
+from crossface.nets.layers import (
+    Backbone,
+    PixelFeatures,
+    PReLU,
+    map_to_tokens,
+    tokens_to_map,
+)
 
 _CHANNELS = (64, 128, 256, 512)
 
@@ -24,7 +30,7 @@ class ResidualUnit(nn.Module):
             nn.BatchNorm2d(inputs),
             nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
             nn.BatchNorm2d(outputs),
-            nn.PReLU(outputs),
+            PReLU(outputs),
             nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
             nn.BatchNorm2d(outputs),
         )
@@ -59,7 +65,7 @@ class IResNet(Backbone):
         self.stem = nn.Sequential(
             nn.Conv2d(3, _CHANNELS[0], 3, 1, 1, bias=False),
             nn.BatchNorm2d(_CHANNELS[0]),
-            nn.PReLU(_CHANNELS[0]),
+            PReLU(_CHANNELS[0]),
         )
         units: list[nn.Module] = []
         inputs = _CHANNELS[0]

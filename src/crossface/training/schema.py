@@ -75,6 +75,8 @@ class TeacherConfig(Section):
             are reused; 0 embeds afresh in every epoch.
         others: further teachers, ONNX files or models of ours, each in a space of its own, for
             distillers that take several (concentration); the file must say what input it wants.
+        runtime: what runs ONNX files, "onnxruntime" or "openvino" (an extra). Some graphs are
+            several times faster on one of them; the embeddings are the same up to rounding.
         mix: with view = "same", the share of pictures that another one is laid over, for student
             and teacher alike; function matching's paper mixes all (1.0).
     """
@@ -86,6 +88,7 @@ class TeacherConfig(Section):
     views: int = Field(default=0, ge=0)
     mix: float = Field(default=0.0, ge=0, le=1)
     others: list[str] = Field(default_factory=list)
+    runtime: Literal["onnxruntime", "openvino"] = "onnxruntime"
 
     @model_validator(mode="after")
     def _mixed_crops_need_the_same_view(self) -> Self:

@@ -24,7 +24,6 @@ from crossface.data.dataset import LabelledView, MemoryFaces
 from crossface.data.loader import TrainLoader
 from crossface.data.splits import split_by_identity, split_by_key
 from crossface.nets.layers import Backbone
-from crossface.pipeline.runtimes.opening import open_embedder
 from crossface.training.cache import decoded_faces
 from crossface.training.collaborative import Collaborative
 from crossface.training.distillers import DISTILLERS
@@ -46,6 +45,8 @@ from crossface.training.teachers import (
     clean_targets,
     make_targets,
     open_feature_teacher,
+    open_others,
+    open_target,
 )
 from crossface.training.validation import Holdout, read_holdout, validate
 
@@ -95,11 +96,9 @@ def prepare(
     pictures = read_pictures(config.data, show_progress=show_progress, cache=cache)
     teacher = None
     if config.teacher is not None:
-        teacher = open_embedder(
-            config.teacher.path, input_spec=config.teacher.input_spec, threads=config.threads
-        )
+        teacher = open_target(config.teacher, config.threads)
         pictures = name_clusters(config, teacher, pictures, show_progress=show_progress)
-    others = open_others(config)
+    others = [] if config.teacher is None else open_others(config.teacher, config.threads)
     student = make_student(config, teacher)
     objective = make_objective(
         config, student, teacher, pictures, others=others, show_progress=show_progress, cache=cache
@@ -226,12 +225,6 @@ def name_clusters(
     names = pseudo_identities(targets, count=count, seed=config.seed)
     log.info("%d pseudo-identities among %d pictures", len(set(names)), len(names))
     return Pictures(LabelledView(pictures.train.source, identities=names), pictures.holdout)
-
-
-def open_others(config: RunConfig) -> list[Embedder]:
-    """The further teachers, each an embedder of its own input and space."""
-    paths = [] if config.teacher is None else config.teacher.others
-    return [open_embedder(path, input_spec=None, threads=config.threads) for path in paths]
 
 
 def make_objective(

@@ -17,8 +17,9 @@ from crossface.core.geometry import retarget_crops
 from crossface.core.protocols import Embedder, FaceSource
 from crossface.data.loader import Batch
 from crossface.nets.layers import Backbone, PixelFeatures
-from crossface.pipeline.runtimes.opening import model_file
+from crossface.pipeline.runtimes.opening import is_own_model, model_file, open_embedder
 from crossface.training.cache import cached_embeddings, unit_rows
+from crossface.training.schema import TeacherConfig
 
 Targets = Callable[[Batch], Tensor]
 
@@ -111,6 +112,25 @@ class SameViewTargets:
 
     def _embed(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return unit_rows(self._teacher.embed(retarget_crops(crops, self._teacher.input_spec)))
+
+
+def open_target(config: TeacherConfig, threads: int | None) -> Embedder:
+    """The teacher whose embedding is the target."""
+    return open_embedder(
+        config.path, input_spec=config.input_spec, threads=threads, runtime=config.runtime
+    )
+
+
+def open_others(config: TeacherConfig, threads: int | None) -> list[Embedder]:
+    """The further teachers, each an embedder of its own input and space."""
+    return [
+        open_embedder(
+            path,
+            threads=threads,
+            runtime="onnxruntime" if is_own_model(path) else config.runtime,
+        )
+        for path in config.others
+    ]
 
 
 def open_feature_teacher(path: str, target: Embedder | None) -> FrozenBackbone:

@@ -36,13 +36,13 @@ class DemoPlan:
         must_win: stop unless the teacher beats the CNN alone beyond its interval.
     """
 
-    teacher_identities: int = 1000
+    teacher_identities: int = 800
     student_identities: int = 400
     test_identities: int = 200
     holdout_identities: int = 40
     per_identity: int = 6
     nuisance: float = 0.8
-    teacher_steps: int = 600
+    teacher_steps: int = 500
     student_steps: int = 150
     batch_size: int = 64
     width: float = 0.25
