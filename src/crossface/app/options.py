@@ -49,7 +49,7 @@ PhotoModel = Annotated[
     typer.Option(
         "--model",
         envvar="CROSSFACE_MODEL",
-        help="Recogniser: ONNX file, name, or an InsightFace pack.",
+        help="Recogniser: ONNX file, name, or an InsightFace pack [the package's own].",
     ),
 ]
 DetectorOption = Annotated[
@@ -57,7 +57,7 @@ DetectorOption = Annotated[
     typer.Option(
         "--detector",
         envvar="CROSSFACE_DETECTOR",
-        help="ONNX file or name [the pack's, or the only one in the model store].",
+        help="ONNX file or name [the pack's if the model is one, else the package's own].",
     ),
 ]
 GalleryFile = Annotated[Path, typer.Argument(metavar="GALLERY", help="The gallery's file.")]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossface.core.errors import DataError, UsageError
+from crossface.core.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from crossface.core.contract import EmbeddingContract, InputSpec
@@ -54,10 +55,11 @@ def open_analysis(asked: PhotoOptions, contract: EmbeddingContract | None = None
 
     Args:
         asked: what the user said.
-        contract: of the gallery, whose model is looked for where none was named.
+        contract: of the gallery, whose model is looked for where none was named; a gallery that
+            is not there yet gets the package's own.
 
     Raises:
-        UsageError: if nothing says which model or detector.
+        UsageError: if the gallery's model is not on this machine.
     """
     from crossface.pipeline.analysis import FaceAnalysis
     from crossface.pipeline.networks import NetworkOptions
@@ -65,7 +67,7 @@ def open_analysis(asked: PhotoOptions, contract: EmbeddingContract | None = None
     model = asked.model or _model_of(contract)
     analysis = FaceAnalysis(
         model,
-        asked.detector or _only_detector(model),
+        asked.detector,
         threads=asked.threads,
         options=NetworkOptions(input_spec=asked.spec()),
     )
@@ -79,7 +81,7 @@ def _model_of(contract: EmbeddingContract | None) -> str:
     from crossface.pipeline.store import ModelStore
 
     if contract is None:
-        raise UsageError("nothing says which recogniser: give --model or set CROSSFACE_MODEL")
+        return DEFAULT_MODEL
     store = ModelStore()
     for entry in store.models():
         if entry.path is not None and entry.known.sha256 == contract.digest:
@@ -91,20 +93,4 @@ def _model_of(contract: EmbeddingContract | None) -> str:
     raise UsageError(
         f"the gallery enrols with {contract.model_id}, whose file is not in the model store: give "
         "--model or set CROSSFACE_MODEL"
-    )
-
-
-def _only_detector(model: str) -> str | None:
-    """None where the model is a pack, which holds a detector; else the store's, if it has one."""
-    from crossface.pipeline.store import ModelStore
-
-    store = ModelStore()
-    if store.find_pack(model) is not None:
-        return None
-    here = [e.known.name for e in store.models() if e.path and e.known.task == "detection"]
-    if len(here) == 1:
-        return here[0]
-    which = f"the model store holds {', '.join(here)}" if here else "the model store holds none"
-    raise UsageError(
-        f"nothing says which detector ({which}): give --detector or set CROSSFACE_DETECTOR"
     )

@@ -1,10 +1,11 @@
-"""Third-party model files known by their hash: licence, caveat and the input they want."""
+"""Model files known by their hash, ours and others': licence, caveat and the input they want."""
 
 from __future__ import annotations
 
 import tomllib
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -27,6 +28,7 @@ class KnownWeights(BaseModel):
         licence: of the weights, in a line.
         caveat: what a user of the weights, or of anything distilled from them, must know.
         non_commercial: whether commercial use is not allowed.
+        packaged: of weights that come with this package: its file in ``crossface.assets``.
         url: where a file with this hash can be had, as its publisher lists it; None where the
             file must be brought.
         input_spec: of an embedder: how its crops must be aligned and normalised.
@@ -42,6 +44,7 @@ class KnownWeights(BaseModel):
     licence: str = Field(min_length=1)
     caveat: str
     non_commercial: bool = False
+    packaged: str | None = None
     url: str | None = Field(default=None, pattern=r"^https://")
     input_spec: InputSpec | None = None
     detector: str | None = None
@@ -57,6 +60,16 @@ class KnownWeights(BaseModel):
         if self.task in needed and needed[self.task] is None:
             raise ValueError(f"{self.name}: a row of task {self.task} lacks what it is used with")
         return self
+
+
+DEFAULT_MODEL = "default"
+DEFAULT_DETECTOR = "default_detector"
+"""The weights that come with the package and are used where no others are named."""
+
+
+def asset_path(name: str) -> Path:
+    """A file of ``crossface.assets`` on this disk."""
+    return Path(str(files("crossface.assets").joinpath(name)))
 
 
 @cache

@@ -17,6 +17,7 @@ from crossface.core.geometry import align
 from crossface.core.images import DEFAULT_LIMITS, ImageLimits, decode_image
 from crossface.core.protocols import Embedder
 from crossface.core.types import Box, Face, Failure, FloatArray, UInt8Image
+from crossface.core.weights import DEFAULT_MODEL
 from crossface.pipeline.detectors import Detector
 from crossface.pipeline.embedding import Embedded, embed_crops
 from crossface.pipeline.flow import Flow, Prepared
@@ -54,10 +55,12 @@ class FaceAnalysis:
     pictures. Both give the same faces.
 
     Args:
-        model: the recogniser: an ONNX file, a name of the model store, an InsightFace pack
-            ("buffalo_s"), any ``Embedder``, or None to find faces only.
-        detector: an ONNX file, a name of the model store or any ``Detector``; may be left out
-            where ``model`` is a pack. Objects that you made are called by one thread at a time.
+        model: the recogniser: the one in this package by default, an ONNX file, a name of the
+            model store, an InsightFace pack ("buffalo_s"), any ``Embedder``, or None to find
+            faces only.
+        detector: an ONNX file, a name of the model store or any ``Detector``; by default that of
+            the pack where ``model`` is one, else the one in this package. Objects that you made
+            are called by one thread at a time.
         quality: whether each face gets a quality and a head pose, or the ``QualityMeter`` to use.
         liveness: MiniFASNet files, a table of files and crop scales, or a ``Liveness``.
         flip: add the mirror image's embedding, as evaluation does; twice the time.
@@ -78,7 +81,7 @@ class FaceAnalysis:
 
     def __init__(
         self,
-        model: str | Path | Embedder | None,
+        model: str | Path | Embedder | None = DEFAULT_MODEL,
         detector: str | Path | Detector | None = None,
         *,
         quality: bool | QualityMeter = True,

@@ -11,6 +11,7 @@ from crossface.core.contract import EmbeddingContract, InputSpec
 from crossface.core.errors import UsageError
 from crossface.core.protocols import Embedder
 from crossface.core.types import FloatArray, UInt8Batch, UInt8Image
+from crossface.core.weights import DEFAULT_DETECTOR
 from crossface.pipeline.detectors import Detections, Detector, DetectorOptions, open_detector
 from crossface.pipeline.runtimes.onnx_runtime import OnnxEmbedder
 from crossface.pipeline.runtimes.opening import is_own_model, model_file
@@ -57,12 +58,11 @@ def open_networks(
     Objects that were made elsewhere serve both, one call at a time.
 
     Raises:
-        UsageError: no detector was named and the model is no pack that holds one.
-        CrossfaceError: a name or file that cannot be used.
+        CrossfaceError: a name or file that cannot be used, or a pack without a detector.
     """
     store = ModelStore()
     if detector is None:
-        detector = _detector_of_pack(model, store)
+        detector = _detector_of_pack(model, store) or DEFAULT_DETECTOR
     one = Networks(
         _open_detector(detector, store, options, threads),
         _open_embedder(model, store, options, threads),
@@ -95,13 +95,9 @@ def open_recogniser(
     return opened
 
 
-def _detector_of_pack(model: str | Path | Embedder | None, store: ModelStore) -> Path:
+def _detector_of_pack(model: str | Path | Embedder | None, store: ModelStore) -> Path | None:
     pack = store.find_pack(model) if isinstance(model, str | Path) else None
-    if pack is None:
-        raise UsageError(
-            "a detector is missing: name one, or give a model pack that holds one (buffalo_s, say)"
-        )
-    return pack.file("detection")
+    return None if pack is None else pack.file("detection")
 
 
 def _open_detector(

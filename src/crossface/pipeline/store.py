@@ -16,7 +16,13 @@ from crossface.core.contract import InputSpec
 from crossface.core.errors import UnknownName, UsageError, WeightsError
 from crossface.core.files import atomic_path, sha256_file
 from crossface.core.progress import Progress
-from crossface.core.weights import KnownWeights, Task, find_by_name, known_weights
+from crossface.core.weights import (
+    KnownWeights,
+    Task,
+    asset_path,
+    find_by_name,
+    known_weights,
+)
 from crossface.pipeline.packs import Pack, read_pack
 
 _BLOCK = 1 << 20
@@ -80,6 +86,8 @@ class ModelStore:
 
     def path_of(self, row: KnownWeights) -> Path:
         """Where the file of a row lies or would lie."""
+        if row.packaged is not None:
+            return asset_path(row.packaged)
         return self.home / "models" / f"{row.name}.onnx"
 
     def models(self) -> list[StoredModel]:
@@ -142,6 +150,8 @@ class ModelStore:
         """
         row = self.row(name)
         target = self.path_of(row)
+        if row.packaged is not None:  # it came with the package, whose folder is not ours to write
+            return self._checked(row)
         if target.is_file() and sha256_file(target) == row.sha256:
             return target
         if source is not None:
@@ -188,7 +198,8 @@ class ModelStore:
             raise _absent(row)
         checked = _check(row, path)
         if checked.reason is not None:
-            raise WeightsError(f"{row.name}: {checked.reason}; crossface models pull {row.name}")
+            how = f"crossface models pull {row.name}" if row.packaged is None else "install again"
+            raise WeightsError(f"{row.name}: {checked.reason}; {how}")
         return path
 
 
@@ -255,6 +266,8 @@ def _download(url: str, out: BinaryIO, name: str, *, show: bool) -> None:
 
 
 def _absent(row: KnownWeights) -> WeightsError:
+    if row.packaged is not None:
+        return WeightsError(f"{row.name}: {row.packaged} is missing: install crossface again")
     how = "" if row.url else " --from FILE"
     return WeightsError(
         f"{row.name}: it is not in the model store; crossface models pull {row.name}{how}"

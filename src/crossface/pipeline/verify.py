@@ -13,6 +13,7 @@ from crossface.core.contract import EmbeddingContract
 from crossface.core.errors import NoFaceFound, WeightsError
 from crossface.core.protocols import Embedder
 from crossface.core.types import Face, Verification
+from crossface.core.weights import DEFAULT_MODEL
 from crossface.pipeline.analysis import FaceAnalysis
 from crossface.pipeline.detectors import Detector
 
@@ -27,7 +28,7 @@ def verify(
     a: str | Path | bytes | Image | npt.NDArray[np.uint8],
     b: str | Path | bytes | Image | npt.NDArray[np.uint8],
     *,
-    model: str | Path | Embedder | FaceAnalysis,
+    model: str | Path | Embedder | FaceAnalysis = DEFAULT_MODEL,
     detector: str | Path | Detector | None = None,
     threshold: float | None = None,
     fmr: float = DEFAULT_FMR,

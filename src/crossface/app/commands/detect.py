@@ -14,12 +14,13 @@ def command(  # noqa: PLR0917  # a command's options
     context: typer.Context,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs.")],
     detector: Annotated[
-        str,
+        str | None,
         typer.Option(
             envvar="CROSSFACE_DETECTOR",
-            help="ONNX file or name (crossface models list), or an InsightFace pack.",
+            help="ONNX file or name (crossface models list), or an InsightFace pack [the "
+            "package's own].",
         ),
-    ],
+    ] = None,
     kind: Annotated[
         str | None, typer.Option(help="retinaface, scrfd or yunet, if the file does not say.")
     ] = None,

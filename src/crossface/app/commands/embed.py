@@ -7,26 +7,21 @@ from typing import Annotated
 
 import typer
 
-from crossface.app.options import InputSpecOption, JsonOut, Threads
+from crossface.app.options import (
+    DetectorOption,
+    InputSpecOption,
+    JsonOut,
+    PhotoModel,
+    Threads,
+)
 
 
 def command(  # noqa: PLR0917  # a command's options
     context: typer.Context,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photographs.")],
-    model: Annotated[
-        str,
-        typer.Option(
-            envvar="CROSSFACE_MODEL", help="Recogniser: ONNX file, name, or an InsightFace pack."
-        ),
-    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="NumPy archive to write (.npz).")],
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            envvar="CROSSFACE_DETECTOR",
-            help="ONNX file or name [the pack's, if the model is one].",
-        ),
-    ] = None,
+    model: PhotoModel = None,
+    detector: DetectorOption = None,
     flip: Annotated[bool, typer.Option("--flip", help="Add the mirror image's embedding.")] = False,
     input_spec: InputSpecOption = None,
     threads: Threads = None,
@@ -40,6 +35,7 @@ def command(  # noqa: PLR0917  # a command's options
     from crossface.app.faces import picture_json, show_pictures
     from crossface.app.output import show_json
     from crossface.core.progress import Progress
+    from crossface.core.weights import DEFAULT_MODEL
     from crossface.pipeline.analysis import FaceAnalysis
     from crossface.pipeline.archive import write_faces
     from crossface.pipeline.networks import NetworkOptions
@@ -47,7 +43,9 @@ def command(  # noqa: PLR0917  # a command's options
 
     spec = None if input_spec is None else read_input_spec(input_spec)
     options = NetworkOptions(input_spec=spec)
-    analysis = FaceAnalysis(model, detector, flip=flip, threads=threads, options=options)
+    analysis = FaceAnalysis(
+        model or DEFAULT_MODEL, detector, flip=flip, threads=threads, options=options
+    )
     results = []
     with Progress("embed", len(images), enabled=not context.obj["quiet"]) as progress:
         for result in analysis.get_many(images):

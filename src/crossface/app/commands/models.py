@@ -94,11 +94,35 @@ def _show(name: str, as_json: bool) -> None:
     path = store.path_of(row)
     values: dict[str, Any] = row.model_dump(mode="json", exclude_none=True)
     values["path"] = str(path) if path.is_file() else None
+    if row.packaged is not None:
+        values["card"] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     if as_json:
         print(json.dumps(values, indent=2))
         return
+    card = values.pop("card", {})
     for key, value in values.items():
         print(f"{key:16} {value}")
+    print("\n".join(_outline(card)))
+
+
+def _outline(value: Any, indent: str = "") -> list[str]:  # noqa: ANN401  # JSON values
+    """JSON values as indented lines; a figure with its interval is one line."""
+    lines = []
+    pairs = value.items() if isinstance(value, dict) else ((str(n), v) for n, v in enumerate(value))
+    for key, inside in pairs:
+        if isinstance(inside, dict) and {"value", "low", "high"} <= inside.keys():
+            figures = " ".join(
+                "-" if inside[part] is None else f"{inside[part]:.4g}"
+                for part in ("value", "low", "high")
+            )
+            lines.append(f"{indent}{key}: {figures}  (value, low, high)")
+        elif isinstance(inside, dict) or (
+            isinstance(inside, list) and inside and isinstance(inside[0], dict)
+        ):
+            lines += [f"{indent}{key}:", *_outline(inside, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {inside}")
+    return lines
 
 
 def _pull(name: str, source: Path | None, as_json: bool, *, progress: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from crossface.app.options import JsonOut, Threads
+from crossface.app.options import DetectorOption, JsonOut, PhotoModel, Threads
 
 _SAME, _DIFFERENT, _NO_VERDICT = 0, 1, 2
 
@@ -16,19 +16,8 @@ _SAME, _DIFFERENT, _NO_VERDICT = 0, 1, 2
 def command(  # noqa: PLR0917  # a command's options
     a: Annotated[Path, typer.Argument(metavar="A", help="Photograph.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Photograph.")],
-    model: Annotated[
-        str,
-        typer.Option(
-            envvar="CROSSFACE_MODEL", help="Recogniser: ONNX file, name, or an InsightFace pack."
-        ),
-    ],
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            envvar="CROSSFACE_DETECTOR",
-            help="ONNX file or name [the pack's, if the model is one].",
-        ),
-    ] = None,
+    model: PhotoModel = None,
+    detector: DetectorOption = None,
     threshold: Annotated[
         float | None,
         typer.Option(min=-1, max=1, help="Same if the cosine is at least this [the model's card]."),
@@ -46,12 +35,19 @@ def command(  # noqa: PLR0917  # a command's options
     """
     from crossface.app.output import show_json
     from crossface.core.errors import UsageError
+    from crossface.core.weights import DEFAULT_MODEL
     from crossface.pipeline.verify import verify
 
     if not 0 < fmr < 1:
         raise UsageError(f"--fmr lies between 0 and 1, got {fmr}")
     answer = verify(
-        a, b, model=model, detector=detector, threshold=threshold, fmr=fmr, threads=threads
+        a,
+        b,
+        model=model or DEFAULT_MODEL,
+        detector=detector,
+        threshold=threshold,
+        fmr=fmr,
+        threads=threads,
     )
     if json_out is not None:
         values = {name: getattr(answer, name) for name in answer.__slots__}
