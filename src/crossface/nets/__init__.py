@@ -19,6 +19,7 @@ BACKBONES = Registry(
         "iresnet50": "crossface.nets.iresnet:iresnet50",
         "mbf": "crossface.nets.mbf:MobileFaceNetWide",
         "mobilefacenet": "crossface.nets.mobilefacenet:MobileFaceNet",
+        "resnet_lite": "crossface.nets.resnet_lite:ResNetLite",
         "swin_micro": "crossface.nets.swin:swin_micro",
         "swin_nano": "crossface.nets.swin:swin_nano",
         "swin_s": "crossface.nets.swin:swin_s",

@@ -1,0 +1,112 @@
+"""A small residual network of dense convolutions, made for processors rather than for counters.
+
+MobileFaceNet spends few multiplications, but in some fifty thin layers whose maps have to travel
+through memory. On a CPU with wide vector units dense 3x3 convolutions of 32 to 128 channels are
+nearly free beside that traffic, so fewer and denser layers train and answer faster at the same
+number of parameters (``benchmarks/results/student_search.json``).
+
+Ours; the parts are those of He et al., arXiv:1512.03385 (basic and bottleneck units), and the
+head is that of MobileFaceNet, arXiv:1804.07573 (a global depth-wise convolution).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crossface.nets.layers import (
+    Backbone,
+    DepthwiseConv2d,
+    PixelFeatures,
+    init_conv_net,
+    map_to_tokens,
+    tokens_to_map,
+)
+
+
+class Unit(nn.Module):
+    """Convolutions with batch norms, added to what came in, then ReLU.
+
+    Basic: two 3x3. Bottleneck: 1x1 to half the channels, 3x3, 1x1 back.
+    """
+
+    def __init__(self, channels: int, *, bottleneck: bool) -> None:
+        super().__init__()
+        inner = channels // 2 if bottleneck else channels
+        plan = (
+            [(channels, inner, 1), (inner, inner, 3), (inner, channels, 1)]
+            if bottleneck
+            else [(channels, channels, 3)] * 2
+        )
+        layers: list[nn.Module] = []
+        for inputs, outputs, kernel in plan:
+            layers += [*conv_norm(inputs, outputs, kernel), nn.ReLU(inplace=True)]
+        self.body = nn.Sequential(*layers[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) to the same shape."""
+        return F.relu(x + self.body(x))
+
+
+class ResNetLite(Backbone):
+    """(B, 3, 112, 112) to (B, embedding_dim).
+
+    Args:
+        channels: of the stem's 56x56 map and of the stages at 28x28, 14x14 and 7x7.
+        units: residual units of the three stages.
+        bottlenecks: for each stage whether its units are bottlenecks.
+        embedding_dim: D.
+        last_channels: channels of the 7x7 map before the global depth-wise convolution.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: tuple[int, int, int, int] = (16, 32, 64, 128),
+        units: tuple[int, int, int] = (2, 3, 3),
+        bottlenecks: tuple[bool, bool, bool] = (False, False, True),
+        embedding_dim: int = 256,
+        last_channels: int = 256,
+    ) -> None:
+        super().__init__()
+        if not len(channels) == len(units) + 1 == len(bottlenecks) + 1 == 4:
+            raise ValueError(
+                "expected four channels and three units and bottlenecks, got "
+                f"{channels}, {units}, {bottlenecks}"
+            )
+        self.embedding_dim = embedding_dim
+        self.feature_dim = last_channels
+        self.grid_hw = (7, 7)
+        stem, *wide = channels
+        layers: list[nn.Module] = [*conv_norm(3, stem, 3, stride=2), nn.ReLU(inplace=True)]
+        inputs = stem
+        for outputs, count, bottleneck in zip(wide, units, bottlenecks, strict=True):
+            layers += [*conv_norm(inputs, outputs, 3, stride=2), nn.ReLU(inplace=True)]
+            layers += [Unit(outputs, bottleneck=bottleneck) for _ in range(count)]
+            inputs = outputs
+        layers += [*conv_norm(inputs, last_channels, 1), nn.ReLU(inplace=True)]
+        self.body = nn.Sequential(*layers)
+        self.global_depthwise = nn.Sequential(
+            DepthwiseConv2d(last_channels, 7), nn.BatchNorm2d(last_channels)
+        )
+        self.project = nn.Linear(last_channels, embedding_dim, bias=False)
+        self.project_norm = nn.BatchNorm1d(embedding_dim)
+        init_conv_net(self)
+
+    def forward_features(self, x: Tensor) -> PixelFeatures:
+        """The 7x7 map before the global depth-wise convolution: (B, 49, last_channels)."""
+        return map_to_tokens(self.body(x))
+
+    def embed_features(self, features: PixelFeatures) -> Tensor:
+        """(B, embedding_dim), not normalised."""
+        pooled = self.global_depthwise(tokens_to_map(features)).flatten(1)
+        out: Tensor = self.project_norm(self.project(pooled))
+        return out
+
+
+def conv_norm(inputs: int, outputs: int, kernel: int, *, stride: int = 1) -> list[nn.Module]:
+    """A convolution without bias and its batch norm."""
+    return [
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+    ]
