@@ -23,6 +23,8 @@ from crossface.nets.layers import (
     tokens_to_map,
 )
 
+_CHANNELS = (16, 32, 64, 128)
+
 
 class Unit(nn.Module):
     """Convolutions with batch norms, added to what came in, then ReLU.
@@ -52,37 +54,38 @@ class ResNetLite(Backbone):
     """(B, 3, 112, 112) to (B, embedding_dim).
 
     Args:
-        channels: of the stem's 56x56 map and of the stages at 28x28, 14x14 and 7x7.
-        units: residual units of the three stages.
-        bottlenecks: for each stage whether its units are bottlenecks.
+        width: multiplies the channels of the stem (16 at 56x56) and of the stages (32 at 28x28,
+            64 at 14x14, 128 at 7x7). ``last_channels`` and the embedding do not scale with it.
+        units_28: residual units at 28x28; likewise ``units_14`` and ``units_7``, the last of
+            which are bottlenecks: dense 3x3 there would hold most of the parameters.
         embedding_dim: D.
         last_channels: channels of the 7x7 map before the global depth-wise convolution.
     """
 
-    def __init__(
+    def __init__(  # one option a stage
         self,
         *,
-        channels: tuple[int, int, int, int] = (16, 32, 64, 128),
-        units: tuple[int, int, int] = (2, 3, 3),
-        bottlenecks: tuple[bool, bool, bool] = (False, False, True),
+        width: float = 1.0,
+        units_28: int = 2,
+        units_14: int = 3,
+        units_7: int = 2,
         embedding_dim: int = 256,
         last_channels: int = 256,
     ) -> None:
         super().__init__()
-        if not len(channels) == len(units) + 1 == len(bottlenecks) + 1 == 4:
-            raise ValueError(
-                "expected four channels and three units and bottlenecks, got "
-                f"{channels}, {units}, {bottlenecks}"
-            )
+        if not 0.25 <= width <= 8:
+            raise ValueError(f"width must lie in 0.25..8, got {width}")
+        if min(units_28, units_14, units_7) < 0:
+            raise ValueError(f"units must be >= 0, got {units_28}, {units_14}, {units_7}")
         self.embedding_dim = embedding_dim
         self.feature_dim = last_channels
         self.grid_hw = (7, 7)
-        stem, *wide = channels
+        stem, *wide = (8 * round(channels * width / 8) for channels in _CHANNELS)
         layers: list[nn.Module] = [*conv_norm(3, stem, 3, stride=2), nn.ReLU(inplace=True)]
         inputs = stem
-        for outputs, count, bottleneck in zip(wide, units, bottlenecks, strict=True):
+        for outputs, count in zip(wide, (units_28, units_14, units_7), strict=True):
             layers += [*conv_norm(inputs, outputs, 3, stride=2), nn.ReLU(inplace=True)]
-            layers += [Unit(outputs, bottleneck=bottleneck) for _ in range(count)]
+            layers += [Unit(outputs, bottleneck=outputs == wide[-1]) for _ in range(count)]
             inputs = outputs
         layers += [*conv_norm(inputs, last_channels, 1), nn.ReLU(inplace=True)]
         self.body = nn.Sequential(*layers)

@@ -12,6 +12,7 @@ from torch import Tensor
 # Quintic iteration of Jordan's Muon: steep at zero, so that five rounds do for bf16-like accuracy.
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
+_COLOURS = 3
 
 
 def orthogonalised(matrix: Tensor, *, rounds: int = _ROUNDS) -> Tensor:
@@ -34,12 +35,17 @@ def orthogonalised(matrix: Tensor, *, rounds: int = _ROUNDS) -> Tensor:
 
 
 def is_matrix(weights: Tensor) -> bool:
-    """Whether Muon steps this parameter: a matrix, or a 1x1 convolution, which is one."""
-    return weights.ndim == 2 or (weights.ndim == 4 and tuple(weights.shape[2:]) == (1, 1))
+    """Whether Muon steps this parameter: a matrix, or a convolution that mixes channels.
+
+    A kernel (M, N, h, w) is stepped as the matrix (M, N * h * w), as the source does. Depth-wise
+    kernels mix nothing, and the one that sees the picture's three colours is the input layer, which
+    the source leaves to AdamW.
+    """
+    return weights.ndim == 2 or (weights.ndim == 4 and weights.shape[1] > _COLOURS)
 
 
 class MuonAdamW(torch.optim.AdamW):
-    """AdamW whose groups with ``muon = True`` hold matrices (or 1x1 convolutions) stepped by Muon.
+    """AdamW whose groups with ``muon = True`` hold matrices and dense convolutions stepped by Muon.
 
     The step of a matrix is ``lr * 0.2 * sqrt(max(M, N)) * orthogonalised(momentum)``, whose root
     mean square is about that of an AdamW step, so one learning rate serves both.
