@@ -23,8 +23,8 @@ def test_orthogonalised_keeps_the_singular_vectors_and_evens_the_values() -> Non
 
 def test_one_muon_step_is_the_formula_written_out() -> None:
     torch.manual_seed(1)
-    weights = torch.nn.Parameter(torch.randn(4, 6, 1, 1))
-    before, gradient = weights.detach().clone(), torch.randn(4, 6, 1, 1)
+    weights = torch.nn.Parameter(torch.randn(4, 5, 2, 1))
+    before, gradient = weights.detach().clone(), torch.randn(4, 5, 2, 1)
     optimizer = MuonAdamW(
         [{"params": [weights], "muon": True, "weight_decay": 0.1}], lr=0.01, momentum=0.9
     )
@@ -32,8 +32,8 @@ def test_one_muon_step_is_the_formula_written_out() -> None:
     optimizer.step()
     momentum = 0.1 * gradient
     ahead = 0.1 * gradient + 0.9 * momentum
-    update = orthogonalised(ahead.reshape(4, 6)).reshape(4, 6, 1, 1)
-    expected = before * (1 - 0.01 * 0.1) - 0.01 * 0.2 * math.sqrt(6) * update
+    update = orthogonalised(ahead.reshape(4, 10)).reshape(4, 5, 2, 1)
+    expected = before * (1 - 0.01 * 0.1) - 0.01 * 0.2 * math.sqrt(10) * update
     torch.testing.assert_close(weights.detach(), expected)
 
 
@@ -51,8 +51,10 @@ def test_groups_without_muon_are_stepped_as_adamw_does() -> None:
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
 
 
-def test_depthwise_and_spatial_kernels_are_no_matrices() -> None:
+def test_matrices_are_what_mixes_channels_behind_the_input() -> None:
     assert is_matrix(torch.empty(8, 4))
     assert is_matrix(torch.empty(8, 4, 1, 1))
-    assert not is_matrix(torch.empty(8, 1, 3, 3))
+    assert is_matrix(torch.empty(8, 16, 3, 3))
+    assert not is_matrix(torch.empty(8, 1, 3, 3))  # depth-wise
+    assert not is_matrix(torch.empty(16, 3, 3, 3))  # colours
     assert not is_matrix(torch.empty(8))
