@@ -42,7 +42,7 @@ class DemoPlan:
     holdout_identities: int = 40
     per_identity: int = 6
     nuisance: float = 0.8
-    teacher_steps: int = 500
+    teacher_steps: int = 450
     student_steps: int = 150
     batch_size: int = 64
     width: float = 0.25
