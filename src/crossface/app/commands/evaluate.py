@@ -53,6 +53,13 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         bool,
         typer.Option("--conservative", help="Pairs: the product bootstrap, wider than needed."),
     ] = False,
+    quality: Annotated[
+        str | None,
+        typer.Option(
+            help="For discard: norm, sharpness, light, LightQNet's .onnx, CSV with key,quality "
+            "[norm]."
+        ),
+    ] = None,
     html: HtmlOut = None,
     no_pictures: NoPictures = False,
     input_spec: InputSpecOption = None,
@@ -62,12 +69,17 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     """Measure a model: accuracy, AUC, EER, TAR or FNMR at FMR, each with its 95 % interval."""
     del aligned  # pictures of another size are refused by name; detection comes with the runtime
     from crossface import api
+    from crossface.app.crop_quality import quality_named
     from crossface.app.output import show_json
     from crossface.evaluation.html import write_html
     from crossface.evaluation.protocol_tables import protocol_table
     from crossface.evaluation.run import open_protocol_data, run_protocol
 
+    progress = not context.obj["quiet"]
     opened = open_protocol_data(protocol, data, pairs)
+    chosen = None
+    if quality is not None and protocol == "discard":
+        chosen = quality_named(quality, opened.source, progress=progress)
     report = run_protocol(
         api.load_model(model, input_spec=input_spec, threads=threads),
         protocol,
@@ -79,8 +91,9 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
             **({"by_norm": False} if no_norm else {}),
             **({"by_detector": False} if no_detector_score else {}),
             **({"conservative": True} if conservative else {}),
+            **({"quality": chosen} if quality is not None else {}),
         },
-        progress=not context.obj["quiet"],
+        progress=progress,
     )
     if html is not None:
         write_html(report, html, source=opened.source, pictures=not no_pictures)
