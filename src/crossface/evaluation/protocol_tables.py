@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from crossface.evaluation.discard_text import discard_rows
+from crossface.evaluation.liveness import LIVENESS, liveness_table
 from crossface.evaluation.report import align_columns, report_table, warning_lines
 from crossface.evaluation.robustness import robustness_table
 
 
 def protocol_table(report: Mapping[str, Any]) -> str:
     """A report as text, rates in per cent with their 95 % interval."""
+    if report.get("protocol") == LIVENESS:
+        return liveness_table(report)
     if "ladders" in report:
         rows = align_columns(robustness_table(report))
         return "\n".join([_head(report), *rows, *warning_lines(report)])
