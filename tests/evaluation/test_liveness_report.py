@@ -88,7 +88,12 @@ def test_the_table_and_the_page_hold_the_rates_and_what_they_cannot_show():
         assert said in text
     page = render_html(report)
     whole(page)
-    for said in ("APCER by kind of attack", "BPCER", "What this cannot show", "the threshold is a guess"):
+    for said in (
+        "APCER by kind of attack",
+        "BPCER",
+        "What this cannot show",
+        "the threshold is a guess",
+    ):
         assert said in page
 
 
