@@ -25,7 +25,7 @@ from crossface.core.files import write_json
 from crossface.core.progress import Progress
 from crossface.training.run import environment
 
-SETS = {"all": 2000, "chosen": 3000, "discard": 2000, "search": 600, "listed": 600}
+SETS = {"all": 1000, "chosen": 3000, "discard": 1000, "search": 600, "listed": 200}
 
 
 def progress_over(name, count, make):
