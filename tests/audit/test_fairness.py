@@ -68,7 +68,7 @@ def test_a_group_of_one_person_is_a_marked_row_outside_the_gap(audited):
     faces, _, table = audited
     report = audit_table(faces, table, threshold=0.6, columns=["sex"])["sex"]
     lonely = report["groups"]["x"]
-    assert lonely["marked"] == "1 of people: nobody to be mistaken for"
+    assert lonely["marked"] == "one alone: nobody to be mistaken for"
     assert lonely["fmr"]["value"] is None
     assert {report["fmr_gap"]["worst"], report["fmr_gap"]["best"]} == {"f", "m"}
     assert "nobody to be mistaken for" in fairness_text({"sex": report})

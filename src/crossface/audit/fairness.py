@@ -232,7 +232,8 @@ def _impostor_row(impostors: Impostors, threshold: float) -> Report:
 
 def _too_small(units: int, unit_name: str, pairs: int) -> str | None:
     if units < 2:
-        return f"{units} of {unit_name}: nobody to be mistaken for"
+        few = "one alone" if units else f"no {unit_name}"
+        return f"{few}: nobody to be mistaken for"
     if units < MIN_IDENTITIES:
         return f"{units} {unit_name}, an interval needs {MIN_IDENTITIES}"
     if pairs < MIN_PAIRS:
