@@ -4,12 +4,14 @@ python benchmarks/coverage.py --out coverage.json
 
 The worlds are those of the slow tests (tests/evaluation/simulate.py, coverage_rows.py). --sets
 says how many of each kind, "listed=400,all=1000"; seeds run from 0. The file is written after
-every kind, so that a run that is stopped leaves what it has.
+every kind, so that a run that is stopped leaves what it has, and --only runs some kinds anew and
+keeps the others of the file.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from functools import partial
@@ -49,7 +51,7 @@ def kinds(count):
     for name, make in simple.items():
         said = make.__doc__.splitlines()[0]
         yield name, said, partial(progress_over, name, count[name], make)
-    for world in room.SEARCHES:
+    for world in room.SEARCHES:  # named "search 150" and so on; --only takes them together
         people, mean, own, fpir = world
         said = f"{people} people, mates about {mean:g}, own effect {own:g}, FPIR {fpir:g}"
         make = partial(searching, world)
@@ -81,6 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sets", default="", help="kind=number, with commas")
+    parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS))
     options = parser.parse_args()
     count = dict(SETS)
     for part in filter(None, options.sets.split(",")):
@@ -88,14 +91,14 @@ def main() -> None:
         if name not in count:
             parser.error(f"no kind {name!r}, there are {', '.join(count)}")
         count[name] = int(number)
-    result = {
-        "command": " ".join(["python benchmarks/coverage.py", *sys.argv[1:]]),
-        "wanted": "95 % intervals cover the truth in 93 to 97 % of the sets",
-        "kinds": {},
-        **environment(),
-    }
-    result["command"] = result["command"].replace(str(options.out), options.out.name)
+    command = " ".join(["python benchmarks/coverage.py", *sys.argv[1:]])
+    made_by = {"command": command.replace(str(options.out), options.out.name), **environment()}
+    result = {"wanted": "95 % intervals cover the truth in 93 to 97 % of the sets", "kinds": {}}
+    if options.out.is_file():
+        result["kinds"] = json.loads(options.out.read_text(encoding="utf-8"))["kinds"]
     for name, said, make in kinds(count):
+        if name.split()[0] not in options.only:
+            continue
         start = time.process_time()
         rows = make()
         result["kinds"][name] = {
@@ -104,6 +107,7 @@ def main() -> None:
             "seeds": f"0 to {len(rows) - 1}",
             "cpu_seconds": round(time.process_time() - start, 1),
             "figures": summary(rows),
+            "made_by": made_by,
         }
         write_json(options.out, result)
 
