@@ -141,7 +141,8 @@ def evaluate(
         input_spec: see ``load_model``.
         threads: CPU threads.
         options: of one protocol: {"by_norm": False}, {"by_detector": False} for templates,
-            {"conservative": True} for pairs.
+            {"conservative": True} for pairs, {"quality": an ``evaluation.quality.Quality``} for
+            discard.
         progress: show progress on stderr.
 
     Returns:

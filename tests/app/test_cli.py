@@ -84,8 +84,9 @@ def test_version_and_lists(capsys):
     assert call(capsys, "--version")[1].strip() == __version__
     assert json.loads(call(capsys, "models", "swin*", "--json")[1]) == list_models("swin*")
     assert call(capsys, "models")[1].split() == list_models()
-    assert json.loads(call(capsys, "protocols", "--json")[1]) == PROTOCOLS.names()
-    assert call(capsys, "protocols")[1].split() == PROTOCOLS.names()
+    names = sorted([*PROTOCOLS.names(), "liveness"])
+    assert json.loads(call(capsys, "protocols", "--json")[1]) == names
+    assert call(capsys, "protocols")[1].split() == names
 
 
 def test_doctor_names_versions_and_nobody(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from crossface import api
 from crossface.app.commands import compare, evaluate
 from crossface.core.contract import EmbeddingContract, InputSpec
+from crossface.core.errors import UsageError
 from face_files import people, write_folder
 
 
@@ -39,6 +41,8 @@ def say(module, *arguments):
     app = typer.Typer()
     app.command()(module.command)
     done = CliRunner().invoke(app, [*map(str, arguments)], obj={"quiet": True})
+    if isinstance(done.exception, UsageError):
+        raise done.exception
     assert done.exit_code == 0, done.output
     return done.stdout
 
@@ -59,3 +63,27 @@ def test_compare_writes_a_page_without_pictures(faces, tmp_path):
     assert "A - B" in say(compare, "a", "b", "--data", faces, "--html", out)
     assert "any against any" in out.read_text()
     assert "<img" not in out.read_text()
+
+
+def test_discard_takes_its_quality_from_the_runtime_or_a_table(faces, tmp_path):
+    text = say(evaluate, "any", "discard", "--data", faces, "--quality", "sharpness")
+    assert text.splitlines()[1] == "quality: sharpness"
+    table, out = tmp_path / "mine.csv", tmp_path / "r.json"
+    keys = sorted(p.relative_to(faces).with_suffix("").as_posix() for p in faces.rglob("*.png"))
+    rows = [f"{key},{place}" for place, key in enumerate(keys)]
+    table.write_text("\n".join(["key,quality", *rows]))
+    text = say(evaluate, "any", "discard", "--data", faces, "--quality", table, "--json", out)
+    assert text.splitlines()[1] == "quality: mine.csv"
+    assert json.loads(out.read_text())["quality"] == "mine.csv"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "word", "said"),
+    [
+        ("discard", "beauty", r"--quality: expected norm, sharpness, light, a CSV .* got 'beauty'"),
+        ("all-pairs", "norm", "the protocol all-pairs has no quality"),
+    ],
+)
+def test_a_quality_that_cannot_be_meant_is_refused(faces, protocol, word, said):
+    with pytest.raises(UsageError, match=said):
+        say(evaluate, "any", protocol, "--data", faces, "--quality", word)

@@ -68,7 +68,7 @@ def test_a_group_of_one_person_is_a_marked_row_outside_the_gap(audited):
     faces, _, table = audited
     report = audit_table(faces, table, threshold=0.6, columns=["sex"])["sex"]
     lonely = report["groups"]["x"]
-    assert lonely["marked"] == "1 of people: nobody to be mistaken for"
+    assert lonely["marked"] == "one alone: nobody to be mistaken for"
     assert lonely["fmr"]["value"] is None
     assert {report["fmr_gap"]["worst"], report["fmr_gap"]["best"]} == {"f", "m"}
     assert "nobody to be mistaken for" in fairness_text({"sex": report})
@@ -198,6 +198,13 @@ def test_the_common_threshold_is_the_cards_or_asked_for_never_guessed():
     place, source = common_threshold(faces, card, fmr=1e-2)
     assert place == card.operating_points[0].threshold
     assert "card of 2026-01-02" in source
+    assert source.endswith("a set of the same name as the audited one")
+    said = audit_faces(
+        faces, threshold=place, threshold_source=source, lists={"all": [faces.keys[:2]]}
+    )
+    assert any("chosen on people of a set of this name" in text for text in said["cannot_show"])
+    others = dataclasses.replace(faces, source_name="others", source_digest="1" * 64)
+    assert common_threshold(others, card, fmr=1e-2)[1].endswith(f"measured on {card.data}")
     with pytest.raises(UsageError, match="--threshold or --fmr"):
         common_threshold(faces, None, fmr=None)
     place, source = common_threshold(faces, None, fmr=1e-2)

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from crossface.core.card import operating_point, parse_card
+from crossface.core.card import AbsentPoint, operating_point, parse_card
 from crossface.core.errors import ContractMismatch, DataError, WeightsError
 from crossface.core.vectors import cosine
 from crossface.evaluation import dyadic, tail
 from crossface.evaluation.card import GroupRates, make_card
-from crossface.evaluation.card_check import card_table, check_card
+from crossface.evaluation.card_check import absent_rows, card_table, check_card
 from crossface.evaluation.fpir import Searches, alarm_table
 from crossface.evaluation.halves import check_disjoint, disjoint_halves
 from crossface.evaluation.influence import FmrAt, spread
@@ -358,3 +358,24 @@ def test_intervals_of_a_counted_fpir_cover_the_true_rate():
         found = Searches(faces, unlabelled=True)._limits(size, threshold, extrapolated=False)
         covered.append(found.low <= truth <= found.high)
     assert np.mean(covered) >= 0.91
+
+
+def test_what_is_absent_is_said_once_for_each_reason():
+    card = make_card(made([2] * 40), date="d", fmr_targets=(1e-2,), gallery_sizes=(10, 20, 50, 70))
+    points = [
+        AbsentPoint(gallery_size=size, fpir_target=fpir, reason="small")
+        for size in (10, 20, 50)
+        for fpir in (1e-1, 1e-2)
+    ]
+    points += [
+        AbsentPoint(fmr_target=1e-5, reason="small"),
+        AbsentPoint(gallery_size=70, fpir_target=1e-1, reason="large"),
+        AbsentPoint(gallery_size=20, fpir_target=1e-3, reason="other"),
+        AbsentPoint(gallery_size=70, fpir_target=1e-3, reason="other"),
+    ]
+    missing = absent_rows(card.model_copy(update={"absent": tuple(points)}))
+    assert missing == [
+        ("FMR 1e-5; galleries 10 to 50 at FPIR 1e-1, FPIR 1e-2", "small"),
+        ("gallery 70 at FPIR 1e-1", "large"),
+        ("galleries 20, 70 at FPIR 1e-3", "other"),
+    ]

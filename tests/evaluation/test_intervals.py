@@ -2,17 +2,10 @@
 
 import numpy as np
 import pytest
+from coverage_rows import all_pairs, listed_pairs, pair_rows, shares_of
 from scipy import special, stats
 from simulate import World, pair_list
 
-from crossface.evaluation.influence import (
-    EqualError,
-    FmrAt,
-    FnmrAtFmr,
-    auc_influence,
-    combine,
-    spread,
-)
 from crossface.evaluation.intervals import (
     difference_interval,
     group_jackknife,
@@ -86,69 +79,17 @@ def test_the_group_jackknife_gives_the_same_every_time():
     np.testing.assert_array_equal(one, group_jackknife(statistics, pairs.a, pairs.b))
 
 
-def covers(interval, truth):
-    return interval.low <= truth <= interval.high
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_all_pairs_intervals_cover_the_truth():
-    world = World()
-    strict = world.imp_sd * -np.sqrt(2) * special.erfcinv(2 * (1 - 3e-3))
-    hits: dict[str, list[bool]] = {}
-    for seed in range(1000):
-        one, two = world.draw(np.random.default_rng(seed), models=2)
-        units = int(np.sum(one.sizes > 1))
-
-        def limits(found, table=one, units=units, errors=None):
-            error = spread(found, table.sizes)
-            return rate_interval(
-                found.value,
-                error.variance,
-                df=error.df,
-                trials=len(table.genuine),
-                units=units,
-                errors=errors,
-            )
-
-        rows = {
-            "fmr": (limits(FmrAt(one, strict / 20).influence), world.fmr_at(strict)),
-            "auc": (limits(auc_influence(one)), world.auc()),
-            "eer": (limits(EqualError.of(one).influence), world.eer()),
-        }
-        for target in (1e-2, 1e-3):
-            first, second = FnmrAtFmr(one, target), FnmrAtFmr(two, target)
-            truth = world.fnmr_at_fmr(target)
-            rows[f"fnmr {target}"] = (limits(first.influence), truth)
-            equal = FnmrAtFmr(one, target, by_identity=True)
-            rows[f"fnmr {target} by identity"] = (limits(equal.influence), truth)
-            gap = combine([(1.0, first.influence), (-1.0, second.influence)])
-            error = spread(gap, one.sizes)
-            found = difference_interval(gap.value, error.variance, df=error.df)
-            rows[f"difference {target}"] = (found, 0.0)
-        for name, (interval, truth) in rows.items():
-            hits.setdefault(name, []).append(covers(interval, truth))
-    shares = {name: float(np.mean(row)) for name, row in hits.items()}
+    shares = shares_of([all_pairs(seed) for seed in range(1000)])
     assert all(0.93 <= share <= 0.97 for share in shares.values()), shares
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_pair_list_intervals_cover_the_truth():
-    world, targets = World(), (5e-2,)
-    found, errors = [], []
-    for seed in range(400):
-        pairs = pair_list(world, np.random.default_rng(seed))
-        statistics = PairStatistics(pairs, targets)
-        found.append(statistics.of_all())
-        errors.append(group_jackknife(statistics, pairs.a, pairs.b))
-    values = np.array(found)
-    truths = [values[:, 0].mean(), world.auc(), world.eer(), 1 - world.fnmr_at_fmr(5e-2)]
-    for column, truth in enumerate(truths):
-        share = np.mean(
-            [
-                covers(rate_interval(v, e, trials=1200, units=397), truth)
-                for v, e in zip(values[:, column], np.array(errors)[:, column], strict=True)
-            ]
-        )
-        assert 0.93 <= share <= 0.97, (column, share)
+    found = [listed_pairs(seed) for seed in range(400)]
+    values, variances = (np.array(column) for column in zip(*found, strict=True))
+    shares = shares_of(pair_rows(values, variances))
+    assert all(0.93 <= share <= 0.97 for share in shares.values()), shares

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from crossface.evaluation.embed import embed_faces
 from crossface.evaluation.protocols.all_pairs import evaluate_all_pairs
+from crossface.evaluation.protocols.discard import evaluate_discard
 from crossface.evaluation.protocols.identification import evaluate_identification
 from crossface.evaluation.protocols.pairs import evaluate_pairs
 from crossface.pipeline.runtimes.onnx_runtime import OnnxEmbedder
@@ -75,6 +76,8 @@ def figures(faces, pairs=None):
             faces, fpir_targets=(0.7,), gallery_share=0.4, ranks=(1, 3)
         ),
     }
+    (left,) = evaluate_discard(faces, fmr_targets=(1e-1,))["discard"].values()
+    reports["discard"] = {str(place): cut for place, cut in enumerate(left["cuts"])}
     for name, report in reports.items():
         found |= {f"{name}/{key}": value for key, value in numbers(report).items()}
     return found
@@ -93,6 +96,7 @@ def reference(faces):
         "pairs/accuracy/low",
         "pairs/tar_at_fmr/3e-1/value",
         "all/fnmr_at_fmr/1e-1/high",
+        "discard/3/fnmr/value",
         "identify/rank/1/value",
         "identify/fnir_at_fpir/7e-1/value",
     ):

@@ -253,5 +253,6 @@ def test_ijb_1n_counts_probes_and_gallery_templates_that_were_lost(tmp_path):
     report = evaluate_ijb_1n(embed_faces(MeanEmbedder(), data, progress=False), data)
     first, second = report["galleries"].values()
     assert (first["n_gallery_templates_lost"], first["n_probes_lost"]) == (1, 1)
+    assert (first["fte"], second["fte"]) == (1 / (first["n_enrolled"] + 1), 0)
     assert (second["n_gallery_templates_lost"], second["n_probes_lost"]) == (0, 1)
     assert first["n_enrolled"] == 5

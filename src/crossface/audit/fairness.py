@@ -107,7 +107,12 @@ def audit_lists(
 
 
 def cannot_show(
-    faces: EmbeddedFaces, *, listed: bool, chosen_here: bool, without_group: int
+    faces: EmbeddedFaces,
+    *,
+    listed: bool,
+    chosen_here: bool,
+    without_group: int,
+    same_set: bool = False,
 ) -> list[str]:
     """What a reader might take from the audit and must not.
 
@@ -116,6 +121,7 @@ def cannot_show(
         listed: whether given pairs were compared in place of all.
         chosen_here: whether the threshold was chosen on these very faces.
         without_group: pictures that belong to no group.
+        same_set: whether the card's thresholds come from a set of this name.
     """
     says = [
         "Comparisons are made inside groups: impostors of another group than the victim's are not "
@@ -138,6 +144,11 @@ def cannot_show(
         says.append(
             "The threshold was chosen on these very faces, so the overall FMR is what was asked "
             "for by construction; only differences between groups are findings."
+        )
+    if same_set:
+        says.append(
+            "The card's thresholds were chosen on people of a set of this name: if it is this one, "
+            "the error rates are a little too good; audit on other people to know them."
         )
     if without_group:
         says.append(f"{without_group} pictures belong to no group and take no part.")
@@ -221,7 +232,8 @@ def _impostor_row(impostors: Impostors, threshold: float) -> Report:
 
 def _too_small(units: int, unit_name: str, pairs: int) -> str | None:
     if units < 2:
-        return f"{units} of {unit_name}: nobody to be mistaken for"
+        few = "one alone" if units else f"no {unit_name}"
+        return f"{few}: nobody to be mistaken for"
     if units < MIN_IDENTITIES:
         return f"{units} {unit_name}, an interval needs {MIN_IDENTITIES}"
     if pairs < MIN_PAIRS:

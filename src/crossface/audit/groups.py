@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from crossface.core.errors import DataError
-from crossface.core.images import SUFFIXES
+from crossface.data.formats.csv_table import KEY_COLUMNS, picture_key, read_table
 
-KEY_COLUMNS = ("key", "file", "picture", "image", "path")
-MAX_BYTES = 512 * 2**20
 MAX_VALUES = 100  # of one column: more is a measurement or a name, not a group
 
 KeyPair = tuple[str, str]
@@ -78,7 +74,7 @@ def read_groups(path: str | Path) -> GroupTable:
         DataError: naming the file, the line, what was expected and what came.
     """
     name = Path(path).name
-    header, rows = _table(Path(path))
+    header, rows = read_table(path)
     found = [column for column in KEY_COLUMNS if column in header]
     if not found or len(header) < 2:
         raise DataError(
@@ -89,7 +85,7 @@ def read_groups(path: str | Path) -> GroupTable:
     columns = tuple(column for column in header if column != found[0])
     values: dict[str, tuple[str, ...]] = {}
     for line, row in rows:
-        key = _key(row[place])
+        key = picture_key(row[place])
         if not key:
             raise DataError(f"{name}, line {line}: expected a picture, got an empty cell")
         if key in values:
@@ -109,7 +105,7 @@ def read_impostor_pairs(path: str | Path) -> dict[str, list[KeyPair]]:
         DataError: naming the file, the line, what was expected and what came.
     """
     name = Path(path).name
-    header, rows = _table(Path(path))
+    header, rows = read_table(path)
     if "a" not in header or "b" not in header:
         raise DataError(
             f"{name}, line 1: expected the columns a and b, got {','.join(header)[:80]!r}"
@@ -118,45 +114,9 @@ def read_impostor_pairs(path: str | Path) -> dict[str, list[KeyPair]]:
     others = [place for place in range(len(header)) if place not in {first, second}]
     groups: dict[str, list[KeyPair]] = {}
     for line, row in rows:
-        pair = (_key(row[first]), _key(row[second]))
+        pair = (picture_key(row[first]), picture_key(row[second]))
         if not all(pair) or pair[0] == pair[1]:
             raise DataError(f"{name}, line {line}: expected two pictures, got {pair!r}")
         label = " / ".join(row[place] for place in others) or "all"
         groups.setdefault(label, []).append(pair)
     return groups
-
-
-def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and (line, cells) of a CSV, cells stripped."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise DataError(f"{path.name}: expected at most {MAX_BYTES} bytes, got {size}")
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path.name}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path.name}: expected a CSV file in UTF-8") from None
-    reader = csv.reader(io.StringIO(text))
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        rows = [(reader.line_num, [c.strip() for c in row]) for row in reader if any(row)]
-    except csv.Error as error:
-        raise DataError(f"{path.name}, line {reader.line_num}: not CSV: {error}") from None
-    if len(set(header)) < len(header) or not all(header):
-        raise DataError(
-            f"{path.name}, line 1: expected different column names, got {','.join(header)[:80]!r}"
-        )
-    for line, row in rows:
-        if len(row) != len(header):
-            raise DataError(
-                f"{path.name}, line {line}: expected {len(header)} cells, got {len(row)}"
-            )
-    if not rows:
-        raise DataError(f"{path.name}, line 2: expected a row, got the end of the file")
-    return header, rows
-
-
-def _key(text: str) -> str:
-    path = PurePosixPath(text)
-    return path.with_suffix("").as_posix() if path.suffix.lower() in SUFFIXES else text

@@ -21,6 +21,8 @@ from crossface.evaluation.scores import score_all_pairs
 
 Report = dict[str, Any]
 
+_SAME_SET = ", a set of the same name as the audited one"
+
 
 def audit_faces(
     faces: EmbeddedFaces,
@@ -75,6 +77,7 @@ def audit_faces(
             faces,
             listed=lists is not None,
             chosen_here=threshold_source.startswith("chosen on"),
+            same_set=threshold_source.endswith(_SAME_SET),
             without_group=without_group,
         ),
     }
@@ -107,7 +110,9 @@ def common_threshold(
         )
     point = operating_point(card, fmr=fmr)
     if point is not None and card is not None:
-        return point.threshold, f"the model's card of {card.date}, measured on {card.data}"
+        same = faces.source_name == card.data or faces.source_digest == card.data_digest
+        source = f"the model's card of {card.date}, measured on {card.data}"
+        return point.threshold, source + (_SAME_SET if same else "")
     if fmr is None:
         raise UsageError(
             f"{faces.contract.model_id} carries no threshold card: give --threshold or --fmr"

@@ -112,18 +112,46 @@ def _rest_lines(card: ThresholdCard) -> list[str]:
         lines += _group_lines(name, points)
     if lines:
         lines = ["", "groups, at the common thresholds", *lines]
-    reasons: dict[str, list[str]] = {}
-    for row in card.absent:
-        where = f"FMR {target_name(row.fmr_target)}" if row.fmr_target else _place(row)
-        reasons.setdefault(row.reason, []).append(where)
-    if reasons:
+    missing = absent_rows(card)
+    if missing:
         lines += ["", "absent"]
-    lines += [f"  {', '.join(places)}: {reason}" for reason, places in reasons.items()]
-    return lines
+    return lines + [f"  {places}: {reason}" for places, reason in missing]
 
 
-def _place(row: AbsentPoint) -> str:
-    return f"gallery {row.gallery_size:,} at FPIR {target_name(row.fpir_target or 1.0)}"
+def absent_rows(card: ThresholdCard) -> list[tuple[str, str]]:
+    """What a card does not hold, and why: each reason once, neighbouring gallery sizes as a span.
+
+    Returns:
+        (places, reason), as people read them.
+    """
+    sizes = {row.gallery_size for row in card.absent if row.gallery_size is not None}
+    order = sorted(sizes | set(card.fpir_by_gallery_size))
+    reasons: dict[str, list[AbsentPoint]] = {}
+    for row in card.absent:
+        reasons.setdefault(row.reason, []).append(row)
+    return [(_places(rows, order), reason) for reason, rows in reasons.items()]
+
+
+def _places(rows: Sequence[AbsentPoint], order: Sequence[int]) -> str:
+    places = [f"FMR {target_name(row.fmr_target)}" for row in rows if row.fmr_target is not None]
+    at: dict[str, list[int]] = {}
+    for row in rows:
+        if row.gallery_size is not None:
+            fpir = "any FPIR" if row.fpir_target is None else f"FPIR {target_name(row.fpir_target)}"
+            at.setdefault(fpir, []).append(row.gallery_size)
+    spans: dict[str, list[str]] = {}
+    for fpir, sizes in at.items():
+        spans.setdefault(_span(sorted(sizes), order), []).append(fpir)
+    found = [f"{span} at {', '.join(fpirs)}" for span, fpirs in spans.items()]
+    return "; ".join([*places, *found])
+
+
+def _span(sizes: Sequence[int], order: Sequence[int]) -> str:
+    first = order.index(sizes[0])
+    if len(sizes) > 2 and list(order[first : first + len(sizes)]) == list(sizes):
+        return f"galleries {sizes[0]:,} to {sizes[-1]:,}"
+    word = "gallery" if len(sizes) == 1 else "galleries"
+    return f"{word} {', '.join(f'{size:,}' for size in sizes)}"
 
 
 def _group_lines(name: str, points: Sequence[OperatingPoint]) -> list[str]:

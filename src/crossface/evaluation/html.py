@@ -19,6 +19,7 @@ from crossface.core.errors import ImageError
 from crossface.core.files import atomic_path
 from crossface.core.protocols import FaceSource
 from crossface.core.types import UInt8Image
+from crossface.evaluation.discard_text import discard_sections
 from crossface.evaluation.html_card import card_sections
 from crossface.evaluation.html_charts import (
     det_chart,
@@ -30,8 +31,8 @@ from crossface.evaluation.html_groups import group_sections
 from crossface.evaluation.html_tables import facts_table, figure_sections
 
 _CHARTED = (
-    "card", "check", "cannot_show", "clean", "columns", "drawn", "failures", "figures", "labels",
-    "ladders", "leakage", "templates_failed", "warnings",
+    "card", "check", "cannot_show", "clean", "columns", "discard", "drawn", "failures", "figures",
+    "labels", "ladders", "leakage", "templates_failed", "warnings",
 )  # fmt: skip
 _FAILURES_SHOWN = 20
 
@@ -68,6 +69,7 @@ def render_html(
             _charts(report),
             _ladders(report),
             _latency(report),
+            discard_sections(report),
             card_sections(report),
             group_sections(report),
             figure_sections({k: v for k, v in report.items() if k not in _CHARTED}),

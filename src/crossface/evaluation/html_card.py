@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from crossface.core.card import AbsentPoint, Interval, OperatingPoint, ThresholdCard
+from crossface.core.card import Interval, OperatingPoint, ThresholdCard
 from crossface.core.types import Failure
+from crossface.evaluation.card_check import absent_rows
 from crossface.evaluation.html_groups import rate_bars
 from crossface.evaluation.html_tables import cell_of
 from crossface.evaluation.report import interval_dict, target_name
@@ -62,7 +63,7 @@ def card_sections(report: Mapping[str, Any]) -> str:
             _points(card.operating_points, report.get("check")),
             _searches(card),
             _groups(card),
-            _absent(card.absent),
+            _absent(card),
             f"<h2>Notes</h2><ul>{notes}</ul>" if notes else "",
         ]
     )
@@ -127,22 +128,13 @@ def _groups(card: ThresholdCard) -> str:
     return f"<h2>Groups</h2>{said}{''.join(parts)}"
 
 
-def _absent(points: Sequence[AbsentPoint]) -> str:
-    reasons: dict[str, list[str]] = {}
-    for point in points:
-        if point.fmr_target is not None:
-            where = f"FMR {target_name(point.fmr_target)}"
-        else:
-            where = f"{point.gallery_size:,} people"
-            if point.fpir_target is not None:
-                where += f" at FPIR {target_name(point.fpir_target)}"
-        reasons.setdefault(point.reason, []).append(where)
-    if not reasons:
-        return ""
+def _absent(card: ThresholdCard) -> str:
     rows = "".join(
-        f"<tr><td>{escape('; '.join(places))}</td><td>{escape(reason)}</td></tr>"
-        for reason, places in reasons.items()
+        f"<tr><td>{escape(places)}</td><td>{escape(reason)}</td></tr>"
+        for places, reason in absent_rows(card)
     )
+    if not rows:
+        return ""
     return (
         '<h2>Absent</h2><p>What these data do not support.</p><div class="scroll">'
         f'<table class="facts">{rows}</table></div>'

@@ -9,7 +9,12 @@ from typing import Any
 from crossface.evaluation.html_charts import interval_bars
 
 _WORDS = {
+    "acer": "ACER",
+    "apcer": "APCER by kind of attack",
+    "apcer_max": "APCER, highest of all kinds",
     "auc": "AUC",
+    "bpcer": "BPCER",
+    "bpcer_at_apcer": "Where no kind's APCER exceeds",
     "eer": "EER",
     "fmr": "FMR",
     "fta": "failure to acquire",
@@ -159,7 +164,8 @@ def _rate(entry: Mapping[str, Any]) -> str:
 def _limits(entry: Mapping[str, Any]) -> str:
     if entry.get("low") is None:
         return f"<small>{escape(str(entry.get('reason') or '–'))}</small>"
-    return f"{percent(entry['low'])} – {percent(entry['high'])}"
+    flag = f"<br>{escape(str(entry['reason']))}" if entry.get("reason") else ""
+    return f"{percent(entry['low'])} – {percent(entry['high'])}{flag}"
 
 
 def percent(value: float) -> str:

@@ -159,25 +159,34 @@ class FnmrAtFmr:
         allowed = false_matches_allowed(target_fmr, table.n_impostor)
         if allowed >= len(table.tail):
             raise ValueError(f"the kept impostor scores end before FMR {target_fmr}")
-        weights = pair_weights(table, by_identity=by_identity)
+        self._table, self._target = table, target_fmr
         self.threshold = threshold_above(table.tail[allowed])
         self.n_false_matches = int(np.sum(table.tail[: allowed + 1] >= self.threshold))
         self.n_false_non_matches = int(_missed(table, self.threshold))
-        curve = _FnmrOfRank(table, weights)
-        rank = target_fmr * table.n_impostor
-        accepted = slice(0, max(allowed, 1))
-        shift = _rank_without(table, rank, target_fmr) - rank
+        self._rank = target_fmr * table.n_impostor
+        shift = _rank_without(table, self._rank, target_fmr) - self._rank
         # without somebody who is in every impostor comparison there is no threshold to move
         shift[table.impostor_of == table.n_impostor] = 0.0
-        keys, counts = _dyad_counts(table, accepted)
-        slope = curve.slope(rank, _rank_variance(shift, keys, counts, target_fmr, table))
-        node = curve.without_identity(self.threshold) + slope * np.log1p(shift / rank)
-        self.influence = Influence(
+        self._shift = shift
+        self._keys, self._counts = _dyad_counts(table, slice(0, max(allowed, 1)))
+        self._variance = _rank_variance(shift, self._keys, self._counts, target_fmr, table)
+        self.influence = self.weighted(pair_weights(table, by_identity=by_identity))
+
+    def weighted(self, weights: Float64Array) -> Influence:
+        """The influence of the FNMR with other weights, at the same threshold.
+
+        Args:
+            weights: (P,) >= 0, one for each of ``table.genuine``, not all zero.
+        """
+        curve = _FnmrOfRank(self._table, weights)
+        slope = curve.slope(self._rank, self._variance)
+        moved = slope * np.log1p(self._shift / self._rank)
+        return Influence(
             value=curve.at_threshold(self.threshold),
-            node=node,
-            dyads=keys,
-            dyad=slope / rank * counts.astype(np.float64),
-            dyad_base=-slope / rank * target_fmr,
+            node=curve.without_identity(self.threshold) + moved,
+            dyads=self._keys,
+            dyad=slope / self._rank * self._counts.astype(np.float64),
+            dyad_base=-slope / self._rank * self._target,
         )
 
 

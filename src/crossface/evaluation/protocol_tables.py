@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from crossface.evaluation.discard_text import discard_rows
+from crossface.evaluation.liveness import LIVENESS, liveness_table
 from crossface.evaluation.report import align_columns, report_table, warning_lines
 from crossface.evaluation.robustness import robustness_table
 
 
 def protocol_table(report: Mapping[str, Any]) -> str:
     """A report as text, rates in per cent with their 95 % interval."""
+    if report.get("protocol") == LIVENESS:
+        return liveness_table(report)
     if "ladders" in report:
         rows = align_columns(robustness_table(report))
         return "\n".join([_head(report), *rows, *warning_lines(report)])
+    if "discard" in report:
+        lines = [f"quality: {report['quality']}", *align_columns(discard_rows(report))]
+        return "\n".join([_head(report), *lines, *warning_lines(report)])
     if report.get("protocol") == "rfw":
         return "\n".join([_head(report), *align_columns(_groups(report)), *warning_lines(report)])
     return report_table(report)

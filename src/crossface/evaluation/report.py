@@ -51,11 +51,16 @@ def report_tail(faces: EmbeddedFaces, seconds: float) -> Report:
         "tie_rule": "accepted when similarity >= threshold",
         "interval": "95 %, identities as units",
         "seconds": {"embed": round(faces.seconds, 3), "evaluate": round(seconds, 3)},
-        "versions": {
-            "crossface": _version("crossface"),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What made a report."""
+    return {
+        "crossface": _version("crossface"),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
     }
 
 

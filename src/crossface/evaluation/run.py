@@ -31,6 +31,8 @@ READERS = Registry(
 """Protocols whose data has a published layout of its own; the others open any face set."""
 
 ROBUSTNESS = "robustness"
+LIST_IF_GIVEN = {ROBUSTNESS, "discard"}
+"""Protocols that take a list where there is one, and a labelled set where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,9 @@ def open_protocol_data(
     """
     PROTOCOLS.resolve(protocol)
     source = _open(protocol, data)
-    if protocol in READERS or protocol not in {"pairs", ROBUSTNESS}:
+    if protocol != "pairs" and protocol not in LIST_IF_GIVEN:
         return ProtocolData(source)
-    if protocol == ROBUSTNESS and pairs is None and not hasattr(source, "pairs"):
+    if protocol in LIST_IF_GIVEN and pairs is None and not hasattr(source, "pairs"):
         return ProtocolData(source)
     return ProtocolData(source, *pair_list_of(source, pairs))
 
@@ -91,7 +93,8 @@ def run_protocol(
         flip: add the mirror image's embedding before normalising.
         ladders: kinds of degradation for ``robustness``; all by default.
         figures: add ``report["figures"]``, what charts need (pairs and all-pairs).
-        options: of this protocol alone: ``by_norm``, ``by_detector``, ``conservative``.
+        options: of this protocol alone: ``by_norm``, ``by_detector``, ``conservative``,
+            ``quality``.
         progress: show progress on stderr.
 
     Raises:

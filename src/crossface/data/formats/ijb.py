@@ -97,7 +97,7 @@ class IjbFaces(PublishedFaces):
         self.subset = _subset(self._meta)
         pictures = root / "loose_crop"
         if not pictures.is_dir():
-            raise DataError(f"{root.name}: expected a folder loose_crop beside meta")
+            raise DataError(f"{root.resolve().name}: expected a folder loose_crop beside meta")
         rows = _rows(self._file("face_tid_mid.txt"))
         self._landmarks_px, self.detector_scores = _landmarks(
             self._file("name_5pts_score.txt"), rows
@@ -225,7 +225,8 @@ def _subset(meta: Path) -> str:
         if (meta / f"{subset}_face_tid_mid.txt").is_file():
             return subset
     raise DataError(
-        f"{meta.parent.name}: expected meta/ijbb_face_tid_mid.txt or meta/ijbc_face_tid_mid.txt"
+        f"{meta.parent.resolve().name}: expected meta/ijbb_face_tid_mid.txt or "
+        "meta/ijbc_face_tid_mid.txt"
     )
 
 

@@ -44,7 +44,9 @@ class RfwFaces(ImageFolder):
         self._name = "RFW"
         lists = sorted((root / "txts").glob("*/*_pairs.txt"))
         if not lists:
-            raise DataError(f"{root.name}: expected txts/GROUP/GROUP_pairs.txt, found none")
+            raise DataError(
+                f"{root.resolve().name}: expected txts/GROUP/GROUP_pairs.txt, found none"
+            )
         self.pair_lists: dict[str, PairList] = {}
         for file in lists:
             group = file.parent.name
@@ -102,4 +104,4 @@ def _root(path: Path) -> Path:
     for root in (path, path / "test"):
         if (root / "data").is_dir() and (root / "txts").is_dir():
             return root
-    raise DataError(f"{path.name}: expected the folders data and txts of RFW's test set")
+    raise DataError(f"{path.resolve().name}: expected the folders data and txts of RFW's test set")

@@ -49,10 +49,14 @@ class VideoFaces(PublishedFaces):
         frames = next((root / name for name in _FRAMES if (root / name).is_dir()), root)
         list_file = next((root / name for name in _LISTS if (root / name).is_file()), None)
         if list_file is None:
-            raise DataError(f"{root.name}: expected splits.txt beside the folder of frames")
+            raise DataError(
+                f"{root.resolve().name}: expected splits.txt beside the folder of frames"
+            )
         members = _frames(frames, frames_per_video)
         if not members:
-            raise DataError(f"{root.name}: expected pictures as person/video/frame, found none")
+            raise DataError(
+                f"{root.resolve().name}: expected pictures as person/video/frame, found none"
+            )
         self.videos = tuple(PurePosixPath(member).parent.as_posix() for member in members)
         people = [None if labels == "none" else video.split("/")[0] for video in self.videos]
         super().__init__(root.resolve().name, frames, members, _keys(members), people)

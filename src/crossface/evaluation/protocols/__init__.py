@@ -8,6 +8,7 @@ PROTOCOLS = Registry(
     "protocol",
     {
         "all-pairs": "crossface.evaluation.protocols.all_pairs:evaluate_all_pairs",
+        "discard": "crossface.evaluation.protocols.discard:evaluate_discard",
         "identify": "crossface.evaluation.protocols.identification:evaluate_identification",
         "ijb-1n": "crossface.evaluation.protocols.ijb_1n:evaluate_ijb_1n",
         "ijbb-11": "crossface.evaluation.protocols.ijb:evaluate_ijbb_11",

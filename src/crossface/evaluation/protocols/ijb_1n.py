@@ -81,8 +81,11 @@ def evaluate_ijb_1n(
 
 def _search(
     pooled: PooledTemplates, gallery: Subjects, probes: Subjects, name: str
-) -> tuple[SearchScores, dict[str, int]]:
-    """Searches of every acquired probe; a probe without an embedding is counted, not searched."""
+) -> tuple[SearchScores, dict[str, int | float]]:
+    """Searches of every acquired probe; a probe without an embedding is counted, not searched.
+
+    ``fte`` is the failure-to-enrol rate: gallery templates without an embedding among all.
+    """
     enrolled = template_rows(pooled, gallery.templates)
     searched = template_rows(pooled, probes.templates)
     in_gallery, found = enrolled >= 0, searched >= 0
@@ -99,6 +102,7 @@ def _search(
         )
     return searches, {
         "n_gallery_templates_lost": int(np.sum(~in_gallery)),
+        "fte": float(np.mean(~in_gallery)),
         "n_probes_lost": int(np.sum(~found)),
     }
 
