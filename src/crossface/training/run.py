@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 import crossface
 from crossface.core.errors import ConfigError, DataError
 from crossface.core.files import atomic_path, write_json
@@ -65,7 +67,7 @@ class RunFolder:
         for part in self.path.glob(".*.part"):
             part.unlink(missing_ok=True)
 
-    def start(self, config: RunConfig, *, facts: dict[str, Any]) -> None:
+    def start(self, config: BaseModel, *, facts: dict[str, Any]) -> None:
         """Make the folder for a new run; an existing run is never overwritten.
 
         Raises:
