@@ -63,7 +63,13 @@ def open_at(path: Path, score: float | None, side: int, threads: int = 1):
 
 def share(hits: int, total: int) -> dict:
     low, high = clopper_pearson(hits, total) if total else (0.0, 1.0)
-    return {"value": hits / total if total else None, "low": low, "high": high, "hits": hits, "of": total}
+    return {
+        "value": hits / total if total else None,
+        "low": low,
+        "high": high,
+        "hits": hits,
+        "of": total,
+    }
 
 
 def central(found: Detections, image: np.ndarray) -> int | None:

@@ -69,6 +69,8 @@ def test_from_settings_to_faces(trained, call, tmp_path):
         (["--set", "scenes.side_px=100", "--set", "steps=1"], "multiple of 32"),
         (["--crops", "no/such.zip"], "there is no such file"),
         (["--resume", "runs/none", "--steps", "3"], "give nothing else"),
+        (["--finish"], "--finish belongs to --resume"),
+        (["--resume", "runs/none"], "holds no run"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_sentence(call, tmp_path, arguments, sentence):

@@ -117,7 +117,8 @@ def test_a_mirrored_face_is_the_mirrored_picture_s_face():
     cut = dotted()
     mirrored = cut.mirrored()
     np.testing.assert_array_equal(mirrored.image, cut.image[:, ::-1])
-    np.testing.assert_allclose(np.sort(dots_of(mirrored.image)[:, 0]), np.sort(mirrored.points[:, 0]), atol=0.5)  # fmt: skip  # noqa: E501
+    seen = np.sort(dots_of(mirrored.image)[:, 0])
+    np.testing.assert_allclose(seen, np.sort(mirrored.points[:, 0]), atol=0.5)
     assert mirrored.points[0, 0] < mirrored.points[1, 0]
     back = mirrored.mirrored()
     np.testing.assert_allclose(back.points, cut.points)
@@ -153,7 +154,7 @@ def labelled(crops, digest=None):
         "none",
         np.arange(count),
         np.repeat(ARCFACE_POINTS_112[None], count, 0).astype(np.float32),
-        np.repeat(np.array([[x - half_x, y - half_y, x + half_x, y + half_y]], np.float32), count, 0),
+        np.array([[x - half_x, y - half_y, x + half_x, y + half_y]] * count, np.float32),
         np.zeros((count, 3), np.float32),
         count + 2,
     )  # fmt: skip

@@ -19,7 +19,9 @@ def faces_of(seed, scenes=2, most=5):
     height = torch.exp(torch.rand(scenes, most, 1, generator=g) * 3 + 2)
     half = torch.cat([height * 0.4, height * 0.5], -1)
     boxes = torch.cat([middle - half, middle + half], -1)
-    points = middle[:, :, None] + torch.randn(scenes, most, 5, 2, generator=g) * half[:, :, None] / 3
+    points = (
+        middle[:, :, None] + torch.randn(scenes, most, 5, 2, generator=g) * half[:, :, None] / 3
+    )
     angles = torch.randn(scenes, most, 3, generator=g) * 20
     weight = torch.randint(-1, 2, (scenes, most), generator=g).float()
     return Faces(boxes, points, angles, weight)

@@ -98,7 +98,12 @@ def loop_crossface(out):
                 n += 1
 
 
-LOOPS = {"crossface": loop_crossface, "retinaface": loop_retinaface, "scrfd": loop_scrfd, "yunet": loop_yunet}
+LOOPS = {
+    "crossface": loop_crossface,
+    "retinaface": loop_retinaface,
+    "scrfd": loop_scrfd,
+    "yunet": loop_yunet,
+}
 
 
 def test_every_detector_of_the_table_has_a_loop():
@@ -379,7 +384,8 @@ def test_our_file_says_its_threshold_and_a_user_may_say_another(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"strides": [4, 8, 16]}', '{"mean": 0.0}', '{"min_score": 1.5}', '{"x": 1}']
+    "text",
+    ["{", "[]", '{"strides": [4, 8, 16]}', '{"mean": 0.0}', '{"min_score": 1.5}', '{"x": 1}'],
 )
 def test_our_file_that_says_something_else_is_refused(text, tmp_path):
     path, _ = own_file(tmp_path / "d.onnx", props={"crossface.detector": text})

@@ -67,9 +67,9 @@ def teacher_file(path, points):
 @pytest.fixture
 def teachers(tmp_path):
     pose = channel_means(tmp_path / "pose.onnx", (1, 3, 64, 64), scale=10.0)
-    one = teacher_file(tmp_path / "one.onnx", ARCFACE_POINTS_112 + [1, 0])
-    two = teacher_file(tmp_path / "two.onnx", ARCFACE_POINTS_112 + [3, 2])
-    far = teacher_file(tmp_path / "far.onnx", ARCFACE_POINTS_112 + [14, 0])
+    one = teacher_file(tmp_path / "one.onnx", ARCFACE_POINTS_112 + np.array([1, 0]))
+    two = teacher_file(tmp_path / "two.onnx", ARCFACE_POINTS_112 + np.array([3, 2]))
+    far = teacher_file(tmp_path / "far.onnx", ARCFACE_POINTS_112 + np.array([14, 0]))
     return SimpleNamespace(pose=pose, one=one, two=two, far=far)
 
 
@@ -77,7 +77,7 @@ def test_labels_are_the_mean_of_the_teachers(teachers):
     teacher = CropTeacher([teachers.one, teachers.two], [teachers.pose])
     labels = label_crops(CROPS, teacher, count=4, seed=0, progress=False)
     assert (len(labels), labels.asked, labels.source_digest) == (4, 4, CROPS.digest())
-    np.testing.assert_allclose(labels.points[0], ARCFACE_POINTS_112 + [2, 1], atol=1e-3)
+    np.testing.assert_allclose(labels.points[0], ARCFACE_POINTS_112 + np.array([2, 1]), atol=1e-3)
     np.testing.assert_allclose(labels.boxes[0], [20, 8, 100, 112], atol=1e-3)
     # The pose file gives the means of blue, green and red; its yaw is the subject's.
     part = CROPS.read(int(labels.rows[0]))[max(8 - 20, 0) :, 4:112]
@@ -215,6 +215,22 @@ def test_a_stopped_run_ends_with_the_same_weights(tmp_path, monkeypatch):
         torch.testing.assert_close(again.net.state_dict()[name], value, rtol=0, atol=0)
     lines = [line["step"] for line in train_module.RunFolder(tmp_path / "cut").metrics()]
     assert lines == [2, 3, 4, 6, 6]
+
+
+def test_a_run_may_be_finished_early(tmp_path, monkeypatch):
+    real = train_module._step
+
+    def failing(state, batch, cells):
+        if state.progressed.step == 4:
+            raise RuntimeError("killed")
+        return real(state, batch, cells)
+
+    monkeypatch.setattr(train_module, "_step", failing)
+    with pytest.raises(RuntimeError, match="killed"):
+        train_detector(tiny(), tmp_path, show_progress=False)
+    early = train_detector(tiny(), tmp_path, resume=True, finish=True, show_progress=False)
+    assert early.steps == 3
+    assert train_module.RunFolder(tmp_path).metrics()[-1]["step"] == 3
 
 
 def test_the_loss_falls(tmp_path):

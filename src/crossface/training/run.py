@@ -84,14 +84,22 @@ class RunFolder:
         Raises:
             DataError: if the folder holds no run.
         """
+        return parse_config(self.document(), source=f"{self.path.name}/{CONFIG}")
+
+    def document(self) -> dict[str, Any]:
+        """The configuration as it was written, unchecked: runs are of several kinds.
+
+        Raises:
+            DataError: if the folder holds no run.
+        """
         file = self.path / CONFIG
         try:
-            document = json.loads(file.read_text(encoding="utf-8"))
+            document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except OSError:
             raise DataError(f"{self.path.name}: holds no run ({CONFIG} is missing)") from None
         except ValueError as error:
             raise DataError(f"{self.path.name}/{CONFIG}: not JSON: {error}") from None
-        return parse_config(document, source=f"{self.path.name}/{CONFIG}")
+        return document
 
     def log(self, values: dict[str, Any]) -> None:
         """Append one line of metrics; values that are not finite become null."""

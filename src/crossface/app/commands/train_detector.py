@@ -10,7 +10,7 @@ import typer
 from crossface.app.options import JsonOut, Out, Resume, Seed, Set, Steps
 
 
-def command(  # noqa: PLR0917  # a command's options
+def command(  # noqa: PLR0913, PLR0917  # a command's options
     context: typer.Context,
     config: Annotated[Path | None, typer.Argument(help="TOML configuration.")] = None,
     crops: Annotated[
@@ -27,6 +27,9 @@ def command(  # noqa: PLR0917  # a command's options
     assignments: Set = None,
     out: Out = None,
     resume: Resume = None,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="With --resume: export what there is, train no more.")
+    ] = False,
     onnx: Annotated[
         Path | None, typer.Option(help="The ONNX file, with a card .json beside it [in the run].")
     ] = None,
@@ -58,6 +61,8 @@ def command(  # noqa: PLR0917  # a command's options
     told = {name: value for name, value in told.items() if value}
     if told:
         base["crops"] = told
+    if finish and resume is None:
+        raise UsageError("--finish belongs to --resume")
     if resume is not None:
         if config is not None or base or assignments or out is not None:
             raise UsageError("--resume goes on with the run's own configuration; give nothing else")
@@ -71,7 +76,11 @@ def command(  # noqa: PLR0917  # a command's options
         settings = parse_as(DetectorConfig, document, source=name)
         folder = out or default_run_folder("detector")
     trained = train_detector(
-        settings, folder, resume=resume is not None, show_progress=not context.obj["quiet"]
+        settings,
+        folder,
+        resume=resume is not None,
+        finish=finish,
+        show_progress=not context.obj["quiet"],
     )
     file = onnx or folder / "detector.onnx"
     card = training_card(trained)

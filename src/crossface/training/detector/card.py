@@ -57,6 +57,7 @@ def training_card(trained: TrainedDetector) -> dict[str, Any]:
         "data": data,
         "teachers": teachers,
         "validation": {name: round(v, 5) for name, v in asdict(trained.figures).items()},
+        "steps": trained.steps,
         "core_s": trained.core_s,
         "environment": environment(),
         "caveat": CAVEAT,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from crossface.core.errors import Interrupted, TrainingStopped
+from crossface.core.errors import DataError, Interrupted, TrainingStopped
 from crossface.core.progress import Progress
 from crossface.data.scenes import Scene, Scenes
 from crossface.losses.detection import detection_losses
@@ -42,6 +41,7 @@ class TrainedDetector:
         labelled: crops whose label the teachers agreed about.
         asked: crops they were asked about.
         core_s: seconds of computing, of all threads.
+        steps: that were done; fewer than the configuration's where a run was finished early.
     """
 
     net: FaceDetector
@@ -50,6 +50,7 @@ class TrainedDetector:
     labelled: int
     asked: int
     core_s: float
+    steps: int
 
 
 @dataclass(slots=True)
@@ -64,7 +65,12 @@ class _State:
 
 
 def train_detector(
-    config: DetectorConfig, out: str | Path, *, resume: bool = False, show_progress: bool = True
+    config: DetectorConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    finish: bool = False,
+    show_progress: bool = True,
 ) -> TrainedDetector:
     """Train until the steps are spent, and measure on validation scenes.
 
@@ -72,6 +78,7 @@ def train_detector(
         config: of the run.
         out: the run's folder.
         resume: go on with the folder's newest checkpoint.
+        finish: take that checkpoint as it is, without a further step.
         show_progress: on stderr.
 
     Raises:
@@ -80,6 +87,8 @@ def train_detector(
     keep_freed_memory()
     torch.set_num_threads(config.threads)
     folder = RunFolder(out)
+    if finish and not folder.checkpoint.exists():
+        raise DataError(f"{folder.path.name}: has no checkpoint yet that could be finished")
     if resume:
         folder.sweep()
     else:
@@ -99,10 +108,14 @@ def train_detector(
     state.held_out = [scenes.validation.scene(n) for n in range(config.scenes.validation)]
     with StopRequest() as stop, Progress("train", config.steps, enabled=show_progress) as bar:
         bar.advance(state.progressed.step)
-        _steps(scenes.training, state, stop, bar)
-        _save(state)
+        if not finish:
+            _steps(scenes.training, state, stop, bar)
+            _save(state)
     if stop.wanted:
-        raise Interrupted(f"{stop.signal_name}: saved at step {state.progressed.step}")
+        raise Interrupted(
+            f"{stop.signal_name}: saved at step {state.progressed.step}; go on with: "
+            f"crossface train-detector --resume {folder.path}"
+        )
     figures = _validate(state)
     return TrainedDetector(
         state.average.net,
@@ -111,6 +124,7 @@ def train_detector(
         scenes.labelled,
         scenes.asked,
         round(state.progressed.core_s, 1),
+        state.progressed.step,
     )
 
 
@@ -120,8 +134,7 @@ def config_of(folder: str | Path) -> DetectorConfig:
     Raises:
         CrossfaceError: if the folder holds no run of a detector.
     """
-    file = Path(folder) / CONFIG
-    document = json.loads(file.read_text(encoding="utf-8"))
+    document = RunFolder(folder).document()
     return parse_as(DetectorConfig, document, source=f"{Path(folder).name}/{CONFIG}")
 
 
