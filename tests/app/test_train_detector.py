@@ -59,6 +59,10 @@ def test_from_settings_to_faces(trained, call, tmp_path):
     assert "already holds a run" in err
     code, out, _ = call("train-detector", "--resume", run, "--json", "-")
     assert (code, json.loads(out)["sha256"]) == (0, told["sha256"])
+    code, out, _ = call("train-detector", "--resume", run, "--steps", "4", "--json", "-")
+    assert code == 0
+    card = json.loads((run / "detector.json").read_text())
+    assert (card["steps"], card["config"]["steps"]) == (4, 4)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def test_from_settings_to_faces(trained, call, tmp_path):
         (["--set", "batch_size=1"], "batch_size: "),
         (["--set", "scenes.side_px=100", "--set", "steps=1"], "multiple of 32"),
         (["--crops", "no/such.zip"], "there is no such file"),
-        (["--resume", "runs/none", "--steps", "3"], "give nothing else"),
+        (["--resume", "runs/none", "--seed", "3"], "only --steps may be another"),
         (["--finish"], "--finish belongs to --resume"),
         (["--resume", "runs/none"], "holds no run"),
     ],

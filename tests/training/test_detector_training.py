@@ -245,4 +245,6 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     with pytest.raises(ConfigError, match="already holds a run"):
         train_detector(tiny(steps=1), tmp_path / "run", show_progress=False)
     with pytest.raises(WeightsError, match="another configuration"):
-        train_detector(tiny(steps=2), tmp_path / "run", resume=True, show_progress=False)
+        train_detector(tiny(lr=1e-2), tmp_path / "run", resume=True, show_progress=False)
+    longer = train_detector(tiny(steps=2), tmp_path / "run", resume=True, show_progress=False)
+    assert longer.steps == 2

@@ -22,6 +22,7 @@ from crossface.training.schema import RunConfig
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
+ENVIRONMENT = "environment.json"
 CHECKPOINT = "checkpoint.safetensors"
 SUMMARY = "summary.json"
 
@@ -76,7 +77,7 @@ class RunFolder:
         self.require_free()
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / CONFIG, config_json(config))
-        write_json(self.path / "environment.json", environment() | facts)
+        write_json(self.path / ENVIRONMENT, environment() | facts)
 
     def config(self) -> RunConfig:
         """The resolved configuration the run was started with.
@@ -100,6 +101,12 @@ class RunFolder:
         except ValueError as error:
             raise DataError(f"{self.path.name}/{CONFIG}: not JSON: {error}") from None
         return document
+
+    def environment(self) -> dict[str, Any]:
+        """What the run was started on."""
+        text = (self.path / ENVIRONMENT).read_text(encoding="utf-8")
+        told: dict[str, Any] = json.loads(text)
+        return told
 
     def log(self, values: dict[str, Any]) -> None:
         """Append one line of metrics; values that are not finite become null."""

@@ -45,7 +45,13 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     from crossface.core.errors import UsageError
     from crossface.core.files import sha256_file, write_json
     from crossface.exporting.detector import export_detector
-    from crossface.training.config import assign, merge_tables, parse_as, read_toml
+    from crossface.training.config import (
+        assign,
+        config_json,
+        merge_tables,
+        parse_as,
+        read_toml,
+    )
     from crossface.training.detector.card import training_card
     from crossface.training.detector.config import DetectorConfig
     from crossface.training.detector.train import config_of, train_detector
@@ -64,9 +70,13 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     if finish and resume is None:
         raise UsageError("--finish belongs to --resume")
     if resume is not None:
-        if config is not None or base or assignments or out is not None:
-            raise UsageError("--resume goes on with the run's own configuration; give nothing else")
-        folder, settings = resume, config_of(resume)
+        given = config is not None or assignments or out is not None or set(base) - {"steps"}
+        if given:
+            raise UsageError(
+                "--resume goes on with the run's own configuration; only --steps may be another"
+            )
+        document = config_json(config_of(resume)) | base
+        folder, settings = resume, parse_as(DetectorConfig, document, source="the command line")
     else:
         document = {} if config is None else read_toml(config)
         merge_tables(document, base)

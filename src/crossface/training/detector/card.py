@@ -11,7 +11,6 @@ from crossface.core.weights import find_by_sha256
 from crossface.data import open_faces
 from crossface.data.drawn.source import VERSION
 from crossface.training.detector.train import TrainedDetector
-from crossface.training.run import environment
 
 CAVEAT = (
     "The teachers' own training pictures (WIDER FACE, 300W-LP) were collected from the web; no "
@@ -59,7 +58,7 @@ def training_card(trained: TrainedDetector) -> dict[str, Any]:
         "validation": {name: round(v, 5) for name, v in asdict(trained.figures).items()},
         "steps": trained.steps,
         "core_s": trained.core_s,
-        "environment": environment(),
+        "environment": trained.environment,
         "caveat": CAVEAT,
     }
 

@@ -73,7 +73,7 @@ class DetectorConfig(Section):
         drawn: drawn faces.
         net: sizes of the network.
         scenes: how scenes look.
-        steps: optimiser steps.
+        steps: optimiser steps; the learning rate falls along them.
         batch_size: scenes a step.
         lr: peak learning rate of AdamW.
         weight_decay: of the convolutions.
@@ -105,8 +105,10 @@ class DetectorConfig(Section):
     validate_every_steps: int = Field(default=1000, gt=0)
 
     def digest(self) -> str:
-        """Hex sha256 of everything said."""
-        return hashlib.sha256(json.dumps(config_json(self), sort_keys=True).encode()).hexdigest()
+        """Hex sha256 of everything said but the steps: a run may be made longer or shorter."""
+        told = config_json(self)
+        del told["steps"]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def public(self) -> dict[str, Any]:
         """As JSON values, files by their names only."""

@@ -42,6 +42,7 @@ class TrainedDetector:
         asked: crops they were asked about.
         core_s: seconds of computing, of all threads.
         steps: that were done; fewer than the configuration's where a run was finished early.
+        environment: versions, commit and machine that the run was started on.
     """
 
     net: FaceDetector
@@ -51,6 +52,7 @@ class TrainedDetector:
     asked: int
     core_s: float
     steps: int
+    environment: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -75,7 +77,8 @@ def train_detector(
     """Train until the steps are spent, and measure on validation scenes.
 
     Args:
-        config: of the run.
+        config: of the run; with ``resume`` its steps may be others than before, and the learning
+            rate then follows the new ones.
         out: the run's folder.
         resume: go on with the folder's newest checkpoint.
         finish: take that checkpoint as it is, without a further step.
@@ -125,6 +128,7 @@ def train_detector(
         scenes.asked,
         round(state.progressed.core_s, 1),
         state.progressed.step,
+        folder.environment(),
     )
 
 
