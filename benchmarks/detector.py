@@ -214,6 +214,42 @@ def speed(paths: dict[str, Path], image: np.ndarray, rounds: int) -> dict:
     }
 
 
+def judge(options: argparse.Namespace, paths: dict[str, Path], raw: dict) -> dict:
+    images = list(raw.values())
+    side = options.side
+    found = {n: open_at(p, LOW, side).detect(images) for n, p in paths.items()}
+    own = {n: open_at(p, None, side).min_score for n, p in paths.items()}
+    photos = read(options.london, "london/img/", options.count)
+    with zipfile.ZipFile(options.london) as archive:
+        points = json.loads(archive.read("london/points189.json"))
+    return {
+        "environment": environment(),
+        "side_px": side,
+        "rivals": options.rivals,
+        "files": {
+            n: {"file": p.name, "sha256": sha256_file(p), "bytes": p.stat().st_size}
+            for n, p in paths.items()
+        },
+        "own_threshold": own,
+        "lfw": lfw(found, images, own, options.rivals),
+        "london": {n: london(open_at(p, None, side), photos, points) for n, p in paths.items()},
+    }
+
+
+def tell_card(path: Path, name: str, result: dict, out: Path) -> None:
+    """Put the figures of one detector into its card; refused for another file's card."""
+    card = json.loads(path.read_text())
+    if card["sha256"] != result["files"][name]["sha256"]:
+        raise SystemExit(f"{path.name}: is the card of another file than {name}")
+    card["judged"] = {
+        "file": f"benchmarks/results/{out.name}",
+        "lfw": result["lfw"][name]["at_own_threshold"],
+        "london": result["london"][name],
+        "milliseconds_320": result["milliseconds_320"][name],
+    }
+    write_json(path, card)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("detectors", nargs="+", metavar="NAME=FILE")
@@ -223,38 +259,21 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=640)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--count", type=int, help="pictures of each set, for a trial")
-    parser.add_argument("--speed-only", action="store_true")
+    parser.add_argument("--speed", action="store_true", help="only milliseconds, into an old --out")
+    parser.add_argument("--card", type=Path, help="card of the first detector, to be told of this")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     paths = {n: Path(p) for n, p in (entry.split("=", 1) for entry in options.detectors)}
     raw = read(options.lfw, count=options.count)
-    result = {
-        "environment": environment(),
-        "side_px": options.side,
-        "rivals": options.rivals,
-        "files": {
-            n: {"file": p.name, "sha256": sha256_file(p), "bytes": p.stat().st_size}
-            for n, p in paths.items()
-        },
-    }
-    if not options.speed_only:
-        images = list(raw.values())
-        found = {n: open_at(p, LOW, options.side).detect(images) for n, p in paths.items()}
-        own = {n: open_at(p, None, options.side).min_score for n, p in paths.items()}
-        result["own_threshold"] = own
-        result["lfw"] = lfw(found, images, own, options.rivals)
-        photos = read(options.london, "london/img/", options.count)
-        with zipfile.ZipFile(options.london) as archive:
-            points = json.loads(archive.read("london/points189.json"))
-        result["london"] = {
-            n: london(open_at(p, None, options.side), photos, points) for n, p in paths.items()
-        }
+    result = json.loads(options.out.read_text()) if options.speed else judge(options, paths, raw)
     image = np.zeros((320, 320, 3), np.uint8)
     first = next(iter(raw.values()))
     image[: min(320, first.shape[0]), : min(320, first.shape[1])] = first[:320, :320]
     result["milliseconds_320"] = speed(paths, image, options.rounds)
     write_json(options.out, result)
-    print(json.dumps({k: result[k] for k in ("milliseconds_320",)}))
+    if options.card is not None:
+        tell_card(options.card, next(iter(paths)), result, options.out)
+    print(json.dumps(result["milliseconds_320"]))
 
 
 if __name__ == "__main__":

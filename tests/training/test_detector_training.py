@@ -214,7 +214,8 @@ def test_a_stopped_run_ends_with_the_same_weights(tmp_path, monkeypatch):
     for name, value in weights(whole).items():
         torch.testing.assert_close(again.net.state_dict()[name], value, rtol=0, atol=0)
     lines = [line["step"] for line in train_module.RunFolder(tmp_path / "cut").metrics()]
-    assert lines == [2, 3, 4, 6, 6]
+    assert lines == [0, 2, 3, 3, 4, 6, 6]
+    assert [start["step"] for start in again.starts] == [0, 3]
 
 
 def test_a_run_may_be_finished_early(tmp_path, monkeypatch):

@@ -11,8 +11,12 @@ from torch.nn import functional as F
 HEIGHTS_PX = {8: (0.0, 56.0), 16: (36.0, 128.0), 32: (88.0, float("inf"))}
 """Sizes of faces (root of the box's area) that each stride answers for; some sizes have two."""
 
-REACH = 1.0
-"""A cell answers for a face whose middle is nearer than this many strides along x and y."""
+REACH = 1.5
+"""A cell in a face's box answers for it if the middle is nearer than this many strides along x and
+y; a face of 9 px or more always has such a cell."""
+
+AROUND = 2.0
+"""Cells nearer than this many strides that do not answer for the face are ignored."""
 
 DEGREES = 90.0
 """Unit of the network's angles."""
@@ -49,7 +53,7 @@ class Assigned(NamedTuple):
 
 
 def assign(cells: Tensor, faces: Faces) -> Assigned:
-    """Cells near the middle of a face of their size answer for it.
+    """Cells in a face of their size, near its middle, answer for it.
 
     Cells a little farther, those of a neighbouring stride, and those in the inner part of a face
     that need not be found are ignored. Of several faces the nearest one, in strides, is taken.
@@ -68,12 +72,12 @@ def assign(cells: Tensor, faces: Faces) -> Assigned:
     fits = (root >= limits[:, :1]) & (root < limits[:, 1:])
     nearly = (root >= limits[:, :1] / 1.5) & (root < limits[:, 1:] * 1.5)
     real, counted = (faces.weight >= 0)[:, None], (faces.weight > 0)[:, None]
-    near = strides_away < REACH
+    near = (strides_away < REACH) & (away <= size[:, None] / 2).all(-1)
     candidate = near & fits & counted
     distance = torch.where(candidate, strides_away, torch.inf)
     best, face = distance.min(-1)
     positive = best < torch.inf
-    around = nearly & (strides_away < 2 * REACH) & real
+    around = nearly & (strides_away < AROUND) & real
     inner = (away < 0.35 * size[:, None]).all(-1) & real & ~counted
     ignored = (around | inner).any(-1) & ~positive
     return Assigned(torch.where(positive, face, 0), positive, ignored)
@@ -121,7 +125,7 @@ def detection_losses(
         "points": F.smooth_l1_loss(error, torch.zeros_like(error), reduction="sum") / (10 * count),
         "angles": F.smooth_l1_loss(turn, torch.zeros_like(turn), reduction="sum") / (3 * count),
     }
-    total = 2 * losses["score"] + 2 * losses["box"] + losses["points"] + 0.2 * losses["angles"]
+    total = 2 * losses["score"] + 2 * losses["box"] + losses["points"] + 0.4 * losses["angles"]
     return {"loss": total, **losses}
 
 

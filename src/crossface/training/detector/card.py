@@ -59,6 +59,7 @@ def training_card(trained: TrainedDetector) -> dict[str, Any]:
         "steps": trained.steps,
         "core_s": trained.core_s,
         "environment": trained.environment,
+        "starts": trained.starts,
         "caveat": CAVEAT,
     }
 

@@ -23,7 +23,7 @@ from crossface.training.detector.data import open_scenes
 from crossface.training.detector.measure import DetectorFigures, find, measure
 from crossface.training.ema import WeightAverage
 from crossface.training.memory import keep_freed_memory
-from crossface.training.run import CONFIG, RunFolder
+from crossface.training.run import CONFIG, RunFolder, git_commit
 from crossface.training.schedules import warmup_cosine
 from crossface.training.signals import StopRequest
 
@@ -43,6 +43,7 @@ class TrainedDetector:
         core_s: seconds of computing, of all threads.
         steps: that were done; fewer than the configuration's where a run was finished early.
         environment: versions, commit and machine that the run was started on.
+        starts: the step and commit of each start, the first and every resumption.
     """
 
     net: FaceDetector
@@ -53,6 +54,7 @@ class TrainedDetector:
     core_s: float
     steps: int
     environment: dict[str, Any]
+    starts: list[dict[str, Any]]
 
 
 @dataclass(slots=True)
@@ -108,6 +110,7 @@ def train_detector(
             config_digest=config.digest(),
         )
         folder.drop_metrics_after(state.progressed.step)
+    folder.log({"step": state.progressed.step, "commit": git_commit()})
     state.held_out = [scenes.validation.scene(n) for n in range(config.scenes.validation)]
     with StopRequest() as stop, Progress("train", config.steps, enabled=show_progress) as bar:
         bar.advance(state.progressed.step)
@@ -129,6 +132,7 @@ def train_detector(
         round(state.progressed.core_s, 1),
         state.progressed.step,
         folder.environment(),
+        [line for line in folder.metrics() if "commit" in line],
     )
 
 
