@@ -118,6 +118,14 @@ def random_outputs(kind: str, size_hw: tuple[int, int], seed: int = 0) -> dict[s
             for part, width in parts.items()
             for stride, count in zip(STRIDES, rows(size_hw, 1), strict=True)
         }
+    if kind == "crossface":
+        count = sum(rows(size_hw, 1))
+        return {
+            "score": scores(count)[None, :, None],
+            "box": offsets(count, 4)[None],
+            "points": offsets(count, 10)[None],
+            "angles": offsets(count, 3)[None],
+        }
     counts = rows(size_hw, 2)
     out = {f"s{i}": scores(count)[:, None] for i, count in enumerate(counts)}
     out |= {f"b{i}": np.abs(offsets(count, 4)) + 0.3 for i, count in enumerate(counts)}

@@ -6,17 +6,20 @@ import itertools
 import math
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossface.core.errors import UnknownName, UsageError, WeightsError
+from crossface.pipeline.analysis import FaceAnalysis
 from crossface.pipeline.detectors import DETECTORS, Detector, DetectorOptions, open_detector
 from crossface.pipeline.detectors.base import Detections, letterbox, suppress
+from crossface.pipeline.detectors.own import DetectorSpec
 from pipeline.onnx_files import STRIDES, channel_means, constants, random_outputs
 
 SIZE = (64, 96)
-KINDS = ["retinaface", "scrfd", "yunet"]
+KINDS = ["crossface", "retinaface", "scrfd", "yunet"]
 
 
 def loop_retinaface(out):
@@ -78,7 +81,29 @@ def loop_scrfd(out):
                     n += 1
 
 
-LOOPS = {"retinaface": loop_retinaface, "scrfd": loop_scrfd, "yunet": loop_yunet}
+def loop_crossface(out):
+    """Every cell, stride by stride, row by row, from its middle."""
+    n = 0
+    for stride in STRIDES:
+        for r in range(SIZE[0] // stride):
+            for c in range(SIZE[1] // stride):
+                box, points = out["box"][0, n], out["points"][0, n]
+                x, y = (c + 0.5) * stride, (r + 0.5) * stride
+                mx, my = x + box[0] * stride, y + box[1] * stride
+                w, h = math.exp(box[2]) * stride, math.exp(box[3]) * stride
+                kps = [
+                    (x + points[2 * k] * stride, y + points[2 * k + 1] * stride) for k in range(5)
+                ]
+                yield out["score"][0, n, 0], (mx - w / 2, my - h / 2, mx + w / 2, my + h / 2), kps
+                n += 1
+
+
+LOOPS = {
+    "crossface": loop_crossface,
+    "retinaface": loop_retinaface,
+    "scrfd": loop_scrfd,
+    "yunet": loop_yunet,
+}
 
 
 def test_every_detector_of_the_table_has_a_loop():
@@ -178,7 +203,7 @@ def test_the_kind_may_be_said_where_the_names_do_not_say_it(tmp_path):
     out = random_outputs("yunet", SIZE)
     renamed = {f"out{n}": value for n, value in enumerate(out.values())}
     path = constants(tmp_path / "d.onnx", renamed)
-    with pytest.raises(WeightsError, match=r"d\.onnx: expected the outputs of one of retinaface"):
+    with pytest.raises(WeightsError, match=r"d\.onnx: expected the outputs of one of crossface"):
         open_detector(path, threads=1)
     (found,) = open_detector(path, kind="yunet", threads=1).detect([picture()])
     (named,) = open_detector(constants(tmp_path / "n.onnx", out), threads=1).detect([picture()])
@@ -307,6 +332,7 @@ def test_the_network_is_given_what_its_kind_says(kind, tmp_path):
     image = np.zeros((32, 32, 3), np.uint8)
     image[...] = (10, 20, 30)
     expected = {
+        "crossface": [(10 - 127.5) / 127.5, (20 - 127.5) / 127.5, (30 - 127.5) / 127.5],
         "retinaface": [30 - 104, 20 - 117, 10 - 123],
         "yunet": [30, 20, 10],
         "scrfd": [(10 - 127.5) / 128, (20 - 127.5) / 128, (30 - 127.5) / 128],
@@ -314,3 +340,54 @@ def test_the_network_is_given_what_its_kind_says(kind, tmp_path):
     tensor = detector._tensor(image)
     assert tensor.shape == (1, 3, 32, 32)
     np.testing.assert_allclose(tensor.mean(axis=(0, 2, 3)), expected, rtol=1e-6)
+
+
+def own_file(path, *, props=None, seed=0, angles=None):
+    out = random_outputs("crossface", SIZE, seed)
+    if angles is not None:
+        out["angles"][...] = angles
+    constants(path, out)
+    if props is not None:
+        model = onnx.load(path)
+        onnx.helper.set_model_props(model, props)
+        onnx.save(model, path)
+    return path, out
+
+
+def test_our_detector_tells_the_pose_of_each_face(tmp_path):
+    path, out = own_file(tmp_path / "d.onnx")
+    options = DetectorOptions(min_score=0.5)
+    (found,) = open_detector(path, options=options, threads=1).detect([picture()])
+    assert found.poses.shape == (len(found), 3)
+    for score, pose in zip(found.scores, found.poses, strict=True):
+        row = int(np.abs(out["score"][0, :, 0] - score).argmin())
+        np.testing.assert_allclose(pose, out["angles"][0, row] * 90, rtol=1e-5)
+
+
+def test_the_pose_of_the_detector_reaches_the_face(tmp_path):
+    path, _ = own_file(tmp_path / "d.onnx", angles=[0.1, -0.2, 0.3])
+    for quality in (True, False):
+        face = FaceAnalysis(None, path, quality=quality, threads=1).get(picture())[0]
+        assert face.pose.yaw_deg == pytest.approx(9, rel=1e-5)
+        assert face.pose.pitch_deg == pytest.approx(-18, rel=1e-5)
+        assert face.pose.roll_deg == pytest.approx(27, rel=1e-5)
+    other = constants(tmp_path / "y.onnx", random_outputs("yunet", SIZE))
+    assert FaceAnalysis(None, other, quality=False, threads=1).get(picture())[0].pose is None
+
+
+def test_our_file_says_its_threshold_and_a_user_may_say_another(tmp_path):
+    told = DetectorSpec(min_score=0.7).model_dump_json()
+    path, _ = own_file(tmp_path / "d.onnx", props={"crossface.detector": told})
+    assert open_detector(path, threads=1).min_score == 0.7
+    options = DetectorOptions(min_score=0.3)
+    assert open_detector(path, options=options, threads=1).min_score == 0.3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"strides": [4, 8, 16]}', '{"mean": 0.0}', '{"min_score": 1.5}', '{"x": 1}'],
+)
+def test_our_file_that_says_something_else_is_refused(text, tmp_path):
+    path, _ = own_file(tmp_path / "d.onnx", props={"crossface.detector": text})
+    with pytest.raises(WeightsError, match=r"d\.onnx: its metadata 'crossface\.detector'"):
+        open_detector(path, threads=1)

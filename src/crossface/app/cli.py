@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "crossface.app.commands.demo",
     "train": "crossface.app.commands.train",
     "distill": "crossface.app.commands.distill",
+    "train-detector": "crossface.app.commands.train_detector",
     "ladder": "crossface.app.commands.ladder",
     "evaluate": "crossface.app.commands.evaluate",
     "compare": "crossface.app.commands.compare",

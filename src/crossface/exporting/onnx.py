@@ -136,10 +136,19 @@ def export_onnx(
     )
 
 
-def _load(model: str | Path | LoadedModel) -> LoadedModel:
+def require_export() -> None:
+    """Refuse to go on without what writing ONNX takes.
+
+    Raises:
+        MissingExtra: if torch, onnx or onnxscript is not installed.
+    """
     for package in ("torch", "onnx", "onnxscript"):
         if find_spec(package) is None:
             raise MissingExtra(package, "export")
+
+
+def _load(model: str | Path | LoadedModel) -> LoadedModel:
+    require_export()
     if not isinstance(model, str | Path):
         return model
     from crossface.nets.checkpoint import load_model
@@ -150,7 +159,7 @@ def _load(model: str | Path | LoadedModel) -> LoadedModel:
 def _build(loaded: LoadedModel, opset: int) -> tuple[Any, EmbeddingContract]:
     """The ONNX model with its metadata, and its contract."""
     proto = _trace(loaded, opset)
-    _strip(proto)
+    strip(proto)
     replace_prelu(proto)
     weights = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
     contract = loaded.contract.model_copy(update={"digest": weights})
@@ -170,7 +179,7 @@ def _trace(loaded: LoadedModel, opset: int) -> Any:  # noqa: ANN401  # onnx has 
     net = copy.deepcopy(loaded.net).cpu().float().eval().requires_grad_(False)
     example = torch.zeros(2, 3, *loaded.input_spec.size_hw)
     try:
-        with _quiet():
+        with quiet_exporter():
             program = torch.onnx.export(
                 net,
                 (example,),
@@ -192,7 +201,7 @@ def _trace(loaded: LoadedModel, opset: int) -> Any:  # noqa: ANN401  # onnx has 
     return program.model_proto
 
 
-def _strip(proto: Any) -> None:  # noqa: ANN401
+def strip(proto: Any) -> None:  # noqa: ANN401
     """Drop what the exporter notes about itself: stack traces with paths of this machine."""
     graph = proto.graph
     del proto.metadata_props[:]
@@ -208,7 +217,7 @@ def _strip(proto: Any) -> None:  # noqa: ANN401
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Keep the exporter's remarks about itself and about torchvision from the user."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -16,9 +16,9 @@ from crossface.core.errors import ImageError, UsageError
 from crossface.core.geometry import align
 from crossface.core.images import DEFAULT_LIMITS, ImageLimits, decode_image
 from crossface.core.protocols import Embedder
-from crossface.core.types import Box, Face, Failure, FloatArray, UInt8Image
+from crossface.core.types import Box, Face, Failure, Pose, UInt8Image
 from crossface.core.weights import DEFAULT_MODEL
-from crossface.pipeline.detectors import Detector
+from crossface.pipeline.detectors import Detections, Detector
 from crossface.pipeline.embedding import Embedded, embed_crops
 from crossface.pipeline.flow import Flow, Prepared
 from crossface.pipeline.liveness import Liveness
@@ -212,23 +212,26 @@ class FaceAnalysis:
 
     def _find(self, picture: UInt8Image, networks: Networks, name: str) -> list[_Found]:
         (found,) = networks.detector.detect([picture])
-        rows = zip(found.boxes, found.scores, found.landmarks, strict=True)
         return [
-            self._describe(picture, networks, row, f"face {number} of {name}")
-            for number, row in enumerate(rows, start=1)
+            self._describe(
+                picture, networks, found.take(np.array([row])), f"face {row + 1} of {name}"
+            )
+            for row in range(len(found))
         ]
 
     def _describe(
         self,
         picture: UInt8Image,
         networks: Networks,
-        row: tuple[FloatArray, np.float32, FloatArray],
+        found: Detections,
         name: str,
     ) -> _Found:
         """Crop, quality and liveness of one face, while its picture is at hand."""
-        box_px, score, landmarks = row
-        box = Box(*(float(edge) for edge in box_px))
-        face = Face(bbox=box, kps_px=landmarks, det_score=float(score))
+        box = Box(*(float(edge) for edge in found.boxes[0]))
+        landmarks, told = found.landmarks[0], None
+        if found.poses is not None:
+            told = Pose(*(float(angle) for angle in found.poses[0]))
+        face = Face(bbox=box, kps_px=landmarks, det_score=float(found.scores[0]), pose=told)
         crop, known_crop = None, None
         try:
             if networks.embedder is not None:
@@ -236,7 +239,9 @@ class FaceAnalysis:
                 crop = align(picture, landmarks, spec)
                 known_crop = crop if spec.is_arcface_112 else None
             if self._meter is not None:
-                quality, parts, pose = self._meter.measure(picture, box, landmarks, known_crop)
+                quality, parts, pose = self._meter.measure(
+                    picture, box, landmarks, known_crop, told
+                )
                 face = replace(face, quality=quality, quality_parts=parts, pose=pose)
         except ValueError as error:
             failure = Failure(name, f"it cannot be aligned: {error}")

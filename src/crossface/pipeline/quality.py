@@ -50,7 +50,8 @@ class QualityMeter:
 
     Args:
         lightqnet: ONNX file of LightQNet: NHWC BGR 96x96, (value - 128) / 128, one score.
-        fsanet: ONNX files of FSA-Net, averaged; without them pose comes from the landmarks.
+        fsanet: ONNX files of FSA-Net, averaged; without them pose comes from the detector where
+            it tells it, else from the landmarks.
 
     Raises:
         WeightsError: a file that is no such network.
@@ -73,6 +74,7 @@ class QualityMeter:
         box: Box,
         landmarks_px: npt.NDArray[np.float32],
         crop: UInt8Image | None = None,
+        pose: Pose | None = None,
     ) -> tuple[float, QualityParts, Pose]:
         """Score, its parts and the head pose of one face.
 
@@ -81,16 +83,17 @@ class QualityMeter:
             box: of the face.
             landmarks_px: (5, 2) in the picture.
             crop: (112, 112, 3) uint8 RGB in the ArcFace template, if there is one already.
+            pose: as the detector tells it, if it does; FSA-Net's is preferred where it is given.
 
         Raises:
             ValueError: if the landmarks coincide or are not finite.
         """
         if crop is None:
             crop = warp(image, umeyama(landmarks_px, ARCFACE_POINTS_112), (112, 112))
-        if self._fsanet is None:
-            pose = pose_from_landmarks(landmarks_px)
-        else:
+        if self._fsanet is not None:
             pose = self._fsanet.estimate(image, box)
+        elif pose is None:
+            pose = pose_from_landmarks(landmarks_px)
         parts = self._parts(crop, landmarks_px, pose, self._learned(image, landmarks_px))
         return score_of(parts), parts, pose
 

@@ -35,7 +35,7 @@ def save_checkpoint(
     *,
     objective: nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: WeightAverage,
+    average: WeightAverage[Any],
     progressed: Progressed,
     config_digest: str,
 ) -> None:
@@ -66,7 +66,7 @@ def load_checkpoint(
     *,
     objective: nn.Module,
     optimizer: torch.optim.Optimizer,
-    average: WeightAverage,
+    average: WeightAverage[Any],
     config_digest: str,
 ) -> Progressed:
     """Put a saved state back, in place.

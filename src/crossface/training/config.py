@@ -87,7 +87,7 @@ def parse_as(model: type[Model], document: dict[str, Any], *, source: str) -> Mo
         raise ConfigError(f"{source}: {_first_problem(error, document, model)}") from None
 
 
-def config_json(config: RunConfig) -> dict[str, Any]:
+def config_json(config: BaseModel) -> dict[str, Any]:
     """The resolved configuration as JSON values."""
     result: dict[str, Any] = json.loads(config.model_dump_json())
     return result

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
-from crossface.nets.layers import Backbone
+Net = TypeVar("Net", bound=nn.Module)
 
 
-class WeightAverage:
+class WeightAverage(Generic[Net]):
     """Exponential moving average of parameters and of floating-point buffers.
 
     The running statistics of batch norms are averaged with the weights they belong to: the newest
@@ -25,8 +26,8 @@ class WeightAverage:
         decay: in [0, 1); 0 keeps the newest weights.
     """
 
-    def __init__(self, net: Backbone, decay: float) -> None:
-        self.net: Backbone = copy.deepcopy(net).eval().requires_grad_(False)
+    def __init__(self, net: Net, decay: float) -> None:
+        self.net: Net = copy.deepcopy(net).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
 

@@ -40,7 +40,7 @@ class Session:
     fabric: Fabric
     objective: Objective
     optimizer: torch.optim.Optimizer
-    average: WeightAverage
+    average: WeightAverage[Backbone]
     loader: TrainLoader
     targets: Targets | None
     budget: Budget

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 import crossface
 from crossface.core.errors import ConfigError, DataError
 from crossface.core.files import atomic_path, write_json
@@ -20,6 +22,7 @@ from crossface.training.schema import RunConfig
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
+ENVIRONMENT = "environment.json"
 CHECKPOINT = "checkpoint.safetensors"
 SUMMARY = "summary.json"
 
@@ -65,7 +68,7 @@ class RunFolder:
         for part in self.path.glob(".*.part"):
             part.unlink(missing_ok=True)
 
-    def start(self, config: RunConfig, *, facts: dict[str, Any]) -> None:
+    def start(self, config: BaseModel, *, facts: dict[str, Any]) -> None:
         """Make the folder for a new run; an existing run is never overwritten.
 
         Raises:
@@ -74,7 +77,7 @@ class RunFolder:
         self.require_free()
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / CONFIG, config_json(config))
-        write_json(self.path / "environment.json", environment() | facts)
+        write_json(self.path / ENVIRONMENT, environment() | facts)
 
     def config(self) -> RunConfig:
         """The resolved configuration the run was started with.
@@ -82,14 +85,28 @@ class RunFolder:
         Raises:
             DataError: if the folder holds no run.
         """
+        return parse_config(self.document(), source=f"{self.path.name}/{CONFIG}")
+
+    def document(self) -> dict[str, Any]:
+        """The configuration as it was written, unchecked: runs are of several kinds.
+
+        Raises:
+            DataError: if the folder holds no run.
+        """
         file = self.path / CONFIG
         try:
-            document = json.loads(file.read_text(encoding="utf-8"))
+            document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except OSError:
             raise DataError(f"{self.path.name}: holds no run ({CONFIG} is missing)") from None
         except ValueError as error:
             raise DataError(f"{self.path.name}/{CONFIG}: not JSON: {error}") from None
-        return parse_config(document, source=f"{self.path.name}/{CONFIG}")
+        return document
+
+    def environment(self) -> dict[str, Any]:
+        """What the run was started on."""
+        text = (self.path / ENVIRONMENT).read_text(encoding="utf-8")
+        told: dict[str, Any] = json.loads(text)
+        return told
 
     def log(self, values: dict[str, Any]) -> None:
         """Append one line of metrics; values that are not finite become null."""

@@ -22,7 +22,8 @@ def command(  # noqa: PLR0917  # a command's options
         ),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="retinaface, scrfd or yunet, if the file does not say.")
+        str | None,
+        typer.Option(help="crossface, retinaface, scrfd or yunet, if the file does not say."),
     ] = None,
     min_score: Annotated[
         float | None, typer.Option(min=0.01, max=0.99, help="Least score [that of the detector].")

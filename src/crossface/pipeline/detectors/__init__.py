@@ -17,6 +17,7 @@ __all__ = ["DETECTORS", "Detections", "Detector", "DetectorOptions", "open_detec
 DETECTORS = Registry(
     "detector",
     {
+        "crossface": "crossface.pipeline.detectors.own:OwnDetector",
         "retinaface": "crossface.pipeline.detectors.retinaface:RetinaFace",
         "scrfd": "crossface.pipeline.detectors.scrfd:Scrfd",
         "yunet": "crossface.pipeline.detectors.yunet:YuNet",

@@ -36,11 +36,14 @@ class Detections:
         scores: (N,) float32 in [0, 1].
         landmarks: (N, 5, 2) float32 px: viewer's left eye, right eye, nose tip, left and right
             mouth corner; they may lie outside the picture.
+        poses: (N, 3) float32 degrees: yaw, pitch, roll as in ``core.types.Pose``; None where the
+            network does not tell them.
     """
 
     boxes: FloatArray
     scores: FloatArray
     landmarks: FloatArray
+    poses: FloatArray | None = None
 
     @classmethod
     def empty(cls) -> Self:
@@ -53,7 +56,8 @@ class Detections:
 
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Detections:
         """The faces of these rows."""
-        return Detections(self.boxes[rows], self.scores[rows], self.landmarks[rows])
+        poses = None if self.poses is None else self.poses[rows]
+        return Detections(self.boxes[rows], self.scores[rows], self.landmarks[rows], poses)
 
 
 @runtime_checkable
@@ -264,10 +268,12 @@ def _to_picture(
     scale = np.array(scale_xy, dtype=np.float32)
     boxes = found.boxes.reshape(-1, 2, 2) / scale
     finite = np.isfinite(boxes).all(axis=(1, 2)) & np.isfinite(found.landmarks).all(axis=(1, 2))
+    if found.poses is not None:
+        finite &= np.isfinite(found.poses).all(axis=1)
     limit = np.array(size_hw[::-1], dtype=np.float32)
     boxes = np.clip(np.nan_to_num(boxes), 0, limit).reshape(-1, 4)
     filled = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    whole = Detections(boxes, found.scores, found.landmarks / scale)
+    whole = Detections(boxes, found.scores, found.landmarks / scale, found.poses)
     return whole.take(finite & filled)
 
 

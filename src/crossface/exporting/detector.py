@@ -1,0 +1,153 @@
+"""A trained face detector to an ONNX file that is refused unless it says the same."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossface.core.errors import ParityError, WeightsError
+from crossface.core.files import atomic_path
+from crossface.core.types import FloatArray
+from crossface.exporting.onnx import INPUT_NAME, TRAINING_KEY, quiet_exporter, require_export, strip
+from crossface.nets.detector import STRIDES, DetectorOutputs, FaceDetector
+from crossface.pipeline.detectors.own import DETECTOR_KEY, DetectorSpec
+from crossface.pipeline.runtimes.sessions import Session, float_outputs
+
+MAX_BYTES = 500_000
+"""Of a packaged detector."""
+
+_SIZES_HW = ((64, 64), (96, 160), (320, 256))
+"""Sizes of the pictures that the export is compared on: none is the traced one."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorExport:
+    """What was written and how close it is to the network.
+
+    Attributes:
+        path: the ONNX file.
+        size_bytes: of the file.
+        opset: version of the ONNX operators.
+        max_difference: largest absolute difference of an output, by its name.
+        seconds: that writing and comparing took.
+    """
+
+    path: Path
+    size_bytes: int
+    opset: int
+    max_difference: dict[str, float]
+    seconds: float
+
+
+def export_detector(
+    net: FaceDetector,
+    out_path: str | Path,
+    *,
+    min_score: float,
+    training: dict[str, Any],
+    opset: int = 18,
+    atol: float = 1e-4,
+) -> DetectorExport:
+    """Write a detector for pictures of any size, and keep it only if it agrees with the network.
+
+    The graph takes ``input`` (1, 3, H, W) float32, sides multiples of 32, and gives the outputs of
+    ``pipeline.detectors.own.OUTPUTS``. Its metadata holds a ``DetectorSpec`` and the training card.
+
+    Args:
+        net: the trained network.
+        out_path: the ONNX file; an old one is replaced only if the new one is kept.
+        min_score: least score of a face, in (0, 1).
+        training: how it was made, of what, under which licences; JSON values.
+        opset: version of the ONNX operators.
+        atol: largest allowed difference of an output.
+
+    Raises:
+        MissingExtra: if torch, onnx or onnxscript is not installed.
+        WeightsError: if the network cannot be written as ONNX.
+        ParityError: if the export differs; nothing is left behind.
+    """
+    require_export()
+    start = time.perf_counter()
+    net = copy.deepcopy(net).cpu().float().eval().requires_grad_(False)
+    proto = _trace(net, opset)
+    strip(proto)
+    spec = DetectorSpec(min_score=round(min_score, 4))
+    for key, text in (
+        (DETECTOR_KEY, spec.model_dump_json()),
+        (TRAINING_KEY, json.dumps(training, sort_keys=True, allow_nan=False)),
+    ):
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, text
+    with atomic_path(out_path) as temporary:
+        temporary.write_bytes(proto.SerializeToString())
+        differences = measure_detector_parity(net, Session(temporary, threads=1))
+        wrong = [name for name, value in differences.items() if not value <= atol]  # NaN is wrong
+        if wrong:
+            raise ParityError(
+                f"{Path(out_path).name}: expected the network's outputs to {atol:.0e}, "
+                f"{wrong[0]} differs by {differences[wrong[0]]:.2g}"
+            )
+        size = temporary.stat().st_size
+    return DetectorExport(
+        Path(out_path), size, opset, differences, round(time.perf_counter() - start, 3)
+    )
+
+
+def measure_detector_parity(
+    net: FaceDetector, session: Session, sizes_hw: Sequence[tuple[int, int]] = _SIZES_HW
+) -> dict[str, float]:
+    """Largest absolute difference of each output between a network and its export, on noise."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    names = [port.name for port in session.outputs]
+    worst = dict.fromkeys(DetectorOutputs._fields, 0.0)
+    for size in sizes_hw:
+        values: FloatArray = rng.uniform(-1, 1, (1, 3, *size)).astype(np.float32)
+        with torch.inference_mode():
+            wanted = net(torch.from_numpy(values))
+        got = dict(zip(names, float_outputs(session, values), strict=True))
+        for name, tensor in wanted._asdict().items():
+            if name not in got or got[name].shape != tuple(tensor.shape):
+                raise WeightsError(
+                    f"{session.name}: output {name!r} is missing or of another shape"
+                )
+            apart = float(np.abs(got[name] - tensor.numpy()).max())
+            worst[name] = max(worst[name], apart)
+    return worst
+
+
+def _trace(net: FaceDetector, opset: int) -> Any:  # noqa: ANN401  # onnx has no types
+    import torch
+
+    step = STRIDES[-1]
+    rows, columns = (
+        torch.export.Dim("rows", min=1, max=512),
+        torch.export.Dim("columns", min=1, max=512),
+    )
+    try:
+        with quiet_exporter():
+            program = torch.onnx.export(
+                net,
+                (torch.zeros(1, 3, 6 * step, 8 * step),),
+                dynamo=True,
+                opset_version=opset,
+                input_names=[INPUT_NAME],
+                output_names=list(DetectorOutputs._fields),
+                dynamic_shapes=({2: step * rows, 3: step * columns},),
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise WeightsError(f"the detector cannot be written as ONNX: {reason}") from None
+    if program is None:
+        raise WeightsError("the detector cannot be written as ONNX")
+    return program.model_proto

@@ -1,0 +1,1 @@
+"""Training of crossface's own face detector on scenes that it composes."""
