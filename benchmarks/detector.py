@@ -21,7 +21,7 @@ London (600 px): the largest face's eyes against the manual pupils, over their d
     neutral and smiling pictures is a face that holds the point between the pupils, or the middle of
     the picture where no points are given.
 milliseconds: one thread, a 320x320 picture, whole detection and network alone, over rounds in which
-    all take turns; on a machine that others use too, the least is nearer to the truth than the median.
+    all take turns; where others use the machine too, the least is nearer the truth than the median.
 Intervals are Clopper-Pearson at 95 % for shares, bootstrap over pictures for the median error.
 """
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crossface.app.options import JsonOut, Out, Resume, Seed, Set, Steps
+
+if TYPE_CHECKING:
+    from crossface.training.detector.train import TrainedDetector
 
 
 def command(  # noqa: PLR0913, PLR0917  # a command's options
@@ -43,8 +46,6 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     from crossface.api import default_run_folder
     from crossface.app.output import show_json
     from crossface.core.errors import UsageError
-    from crossface.core.files import sha256_file, write_json
-    from crossface.exporting.detector import export_detector
     from crossface.training.config import (
         assign,
         config_json,
@@ -52,7 +53,6 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         parse_as,
         read_toml,
     )
-    from crossface.training.detector.card import training_card
     from crossface.training.detector.config import DetectorConfig
     from crossface.training.detector.train import config_of, train_detector
 
@@ -92,10 +92,23 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         finish=finish,
         show_progress=not context.obj["quiet"],
     )
-    file = onnx or folder / "detector.onnx"
+    result = _export(trained, folder, onnx or folder / "detector.onnx")
+    if json_out is not None:
+        show_json(result, json_out)
+        return
+    for key, value in result.items():
+        print(f"{key:24} {value}")
+
+
+def _export(trained: TrainedDetector, folder: Path, file: Path) -> dict[str, Any]:
+    """Write the ONNX file and the card beside it; what to tell the user."""
+    from crossface.core.files import sha256_file, write_json
+    from crossface.exporting.detector import export_detector
+    from crossface.training.detector.card import training_card
+
     card = training_card(trained)
     export = export_detector(trained.net, file, min_score=trained.figures.min_score, training=card)
-    result = {
+    result: dict[str, Any] = {
         "run": str(folder),
         "model": str(file),
         "size_bytes": export.size_bytes,
@@ -110,8 +123,4 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         "parity": export.max_difference,
     }
     write_json(file.with_suffix(".json"), written | card)
-    if json_out is not None:
-        show_json(result, json_out)
-        return
-    for key, value in result.items():
-        print(f"{key:24} {value}")
+    return result
