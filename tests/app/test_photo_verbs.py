@@ -186,7 +186,9 @@ def test_the_model_of_a_pack_is_found_by_the_gallerys_contract(room, tmp_path, c
     recogniser(pack / "w600k_t.onnx")
     one_face(pack / "det_t.onnx")
     words = ["enroll", tmp_path / "g.db", "ann", room / "ann5.png", "--min-quality", 0]
-    assert call(*words)[0] == 2  # a new gallery: nothing says which recogniser
+    assert (
+        call(*words)[0] == 2
+    )  # a new gallery gets the package's recogniser, nothing says which detector
     assert call(*words, "--model", "buffalo_t")[0] == 0
     assert call("identify", tmp_path / "g.db", room / "ann6.png", *BAR)[0] == 0
 

@@ -187,7 +187,15 @@ def test_models_lists_shows_and_verifies_files(room, tmp_path):
     assert shown["url"].startswith("https://")
     assert shown["path"] is None
     assert "sha256" in call(models, "show", "scrfd_500m_kps")[1]
-    assert call(models, "verify", "--json")[:2] == (0, "[]\n")
+    code, out, _ = call(models, "verify", "--json")
+    assert code == 0
+    assert {(row["name"], row["ok"]) for row in json.loads(out)} == {
+        ("default", True),
+        ("default_detector", True),
+    }
+    card = json.loads(call(models, "show", "default", "--json")[1])["card"]
+    assert card["teacher"] == "reidentification_retail_0095.onnx"
+    assert "accuracy: 0.9" in call(models, "show", "default")[1]
     damaged = tmp_path / "home" / "models" / "yunet_n.onnx"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"damaged")

@@ -11,6 +11,7 @@ import pytest
 from crossface.core.card import Interval
 from crossface.core.contract import InputSpec
 from crossface.core.errors import NoFaceFound
+from crossface.core.types import Box, Face
 from crossface.pipeline.analysis import FaceAnalysis
 from crossface.pipeline.detectors import Detections
 from crossface.pipeline.runtimes.onnx_runtime import OnnxEmbedder
@@ -156,3 +157,10 @@ def test_no_face_and_unusable_faces_are_named(files, tmp_path):
     for wrong in ({"threshold": 1.5}, {"fmr": 0.0}):
         with pytest.raises(ValueError, match=r"threshold is a cosine|fmr must lie"):
             verify(path, path, model=files["model"], detector=Nobody(), **wrong)
+
+
+def test_a_doubtful_face_must_be_larger_to_be_meant():
+    sure = Face(bbox=Box(0, 0, 94, 115), kps_px=np.zeros((5, 2), np.float32), det_score=0.95)
+    doubtful = Face(bbox=Box(0, 0, 101, 115), kps_px=np.zeros((5, 2), np.float32), det_score=0.82)
+    assert max(sure, doubtful, key=lambda face: face.prominence) is sure
+    assert sure.prominence == pytest.approx(94 * 115 * 0.95)

@@ -110,7 +110,7 @@ def score_liveness(
                 failures.append(Failure(one.name, reason))
                 lost[one.kind] = lost.get(one.kind, 0) + 1
                 continue
-            best = max(faces, key=lambda face: face.bbox.width * face.bbox.height)
+            best = max(faces, key=lambda face: face.prominence)
             if best.liveness is None:
                 raise ValueError("this analysis has no liveness stage")
             scores.setdefault(one.kind, []).append(best.liveness)

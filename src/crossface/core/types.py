@@ -103,6 +103,14 @@ class Face:
     failure: Failure | None = None
 
     @property
+    def prominence(self) -> float:
+        """The box's area in square pixels times the detector's score.
+
+        By it the largest face is chosen: a doubtful one must be larger to be meant.
+        """
+        return self.bbox.width * self.bbox.height * self.det_score
+
+    @property
     def kps(self) -> FloatArray:
         """``kps_px`` by its usual name."""
         return self.kps_px

@@ -3,7 +3,7 @@
 MobileFaceNet spends few multiplications, but in some fifty thin layers whose maps have to travel
 through memory. On a CPU with wide vector units dense 3x3 convolutions of 32 to 128 channels are
 nearly free beside that traffic, so fewer and denser layers train and answer faster at the same
-number of parameters (``benchmarks/results/student_search.json``).
+number of parameters (benchmarks/results/README.md, the packaged recogniser).
 
 Ours; the parts are those of He et al., arXiv:1512.03385 (basic and bottleneck units), and the
 head is that of MobileFaceNet, arXiv:1804.07573 (a global depth-wise convolution).

@@ -58,11 +58,12 @@ def open_networks(
     Objects that were made elsewhere serve both, one call at a time.
 
     Raises:
+        UsageError: a recogniser without a detector, where the model is no pack that holds one.
         CrossfaceError: a name or file that cannot be used, or a pack without a detector.
     """
     store = ModelStore()
     if detector is None:
-        detector = _detector_of_pack(model, store) or DEFAULT_DETECTOR
+        detector = DEFAULT_DETECTOR if model is None else _detector_of_pack(model, store)
     one = Networks(
         _open_detector(detector, store, options, threads),
         _open_embedder(model, store, options, threads),
@@ -95,9 +96,15 @@ def open_recogniser(
     return opened
 
 
-def _detector_of_pack(model: str | Path | Embedder | None, store: ModelStore) -> Path | None:
+def _detector_of_pack(model: str | Path | Embedder, store: ModelStore) -> Path:
     pack = store.find_pack(model) if isinstance(model, str | Path) else None
-    return None if pack is None else pack.file("detection")
+    if pack is None:
+        raise UsageError(
+            "a detector is missing: name one, or give a model pack that holds one (buffalo_s, "
+            f"say). {DEFAULT_DETECTOR}, which comes with crossface, finds faces, but its "
+            "landmarks are too coarse to recognise people by"
+        )
+    return pack.file("detection")
 
 
 def _open_detector(

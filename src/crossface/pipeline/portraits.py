@@ -81,7 +81,7 @@ def portrait(
     """
     if not faces:
         raise NoFaceFound(f"{name}: no face was found")
-    best = max(faces, key=lambda face: face.bbox.width * face.bbox.height)
+    best = max(faces, key=lambda face: face.prominence)
     if not largest:
         front = [f for f in faces if f.bbox.width >= BYSTANDER_WIDTH * best.bbox.width]
         if len(front) > 1:

@@ -96,7 +96,7 @@ def largest_face(
     faces = analysis.get(image, name=label)
     if not faces:
         raise NoFaceFound(f"{label}: no face was found")
-    best = max(faces, key=lambda face: face.bbox.width * face.bbox.height)
+    best = max(faces, key=lambda face: face.prominence)
     if best.failure is not None or best.embedding is None:
         reason = best.failure.reason if best.failure else "no recogniser ran"
         raise NoFaceFound(f"{label}: its largest face cannot be used: {reason}")

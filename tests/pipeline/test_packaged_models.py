@@ -1,0 +1,105 @@
+"""What comes with the package works without torch, without the network and without options."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import crossface
+from crossface.core.errors import UsageError
+from crossface.core.files import sha256_file
+from crossface.core.weights import DEFAULT_DETECTOR, DEFAULT_MODEL, asset_path, known_weights
+from crossface.pipeline.detectors import Detections
+from crossface.pipeline.store import ModelStore
+
+PACKAGED = [row for row in known_weights() if row.packaged is not None]
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return Image.fromarray(pytest.importorskip("skimage.data").astronaut())
+
+
+class Placed:
+    """A detector that knows where the one face of each picture is."""
+
+    def __init__(self, landmarks):
+        self.landmarks = list(landmarks)
+
+    def detect(self, images):
+        points = [self.landmarks.pop(0) for _ in images]
+        boxes = [np.array([*p.min(0) - 25, *p.max(0) + 25], np.float32) for p in points]
+        one = np.ones(1, np.float32)
+        return [
+            Detections(box[None], one, p[None].astype(np.float32))
+            for box, p in zip(boxes, points, strict=True)
+        ]
+
+
+def changed(photo):
+    """Mirrored, three quarters as large, and through a JPEG of low quality."""
+    small = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((384, 384))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=40)
+    return stream.getvalue()
+
+
+def test_the_defaults_are_in_the_package():
+    assert {DEFAULT_MODEL, DEFAULT_DETECTOR} <= {row.name for row in PACKAGED}
+    assert sum(asset_path(str(row.packaged)).stat().st_size for row in PACKAGED) <= 6 << 20
+
+
+@pytest.mark.parametrize("row", PACKAGED, ids=lambda row: row.name)
+def test_every_file_is_the_one_its_row_and_its_card_name(row):
+    path = asset_path(str(row.packaged))
+    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert sha256_file(path) == row.sha256 == card["sha256"]
+    assert not row.non_commercial
+    assert ModelStore().verify(row.name)[0].reason is None
+    assert ModelStore().pull(row.name) == path  # nothing to fetch
+
+
+def test_one_photograph_and_its_damaged_mirror_image_are_the_same_person(photo):
+    points = np.array([[203, 104], [247, 104], [224, 128], [204, 143], [243, 144]], np.float32)
+    mirrored = points[[1, 0, 2, 4, 3]] * [-1, 1] + [511, 0]
+    answer = crossface.verify(photo, changed(photo), detector=Placed([points, mirrored * 0.75]))
+    assert answer.same is True
+    assert answer.fmr is not None
+    assert answer.fmr <= 1e-3
+
+
+def test_the_packaged_detector_finds_the_face_and_is_not_trusted_to_recognise(photo):
+    faces = crossface.FaceAnalysis(None).get(photo)
+    best = max(faces, key=lambda face: face.det_score)
+    eyes_and_mouth = np.array([[203, 104], [247, 104], [204, 143], [243, 144]])
+    assert (eyes_and_mouth > [best.bbox.x1, best.bbox.y1]).all()
+    assert (eyes_and_mouth < [best.bbox.x2, best.bbox.y2]).all()
+    with pytest.raises(UsageError, match="landmarks are too coarse to recognise people by"):
+        crossface.verify(photo, photo)
+
+
+def test_detect_needs_neither_torch_nor_a_network(photo, tmp_path):
+    photo.save(tmp_path / "a.png")
+    code = (
+        "import sys, socket; sys.modules['torch'] = None; socket.socket.connect = None; "
+        "from crossface.app.cli import main; sys.argv = ['crossface', *sys.argv[1:]]; main()"
+    )
+    environment = {name: value for name, value in os.environ.items() if "CROSSFACE" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "detect", "a.png"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("a.png  face 1  box ")
