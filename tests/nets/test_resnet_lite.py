@@ -8,8 +8,8 @@ from crossface.core.errors import ConfigError
 from crossface.nets import create_model
 
 
-def test_shapes_and_size_of_the_default():
-    net = create_model("resnet_lite").eval()
+def test_shapes_and_size_of_the_packaged_student():
+    net = create_model("resnet_lite", embedding_dim=256).eval()
     embedding, features = net.forward_both(torch.randn(2, 3, 112, 112))
     assert embedding.shape == (2, 256)
     assert features.tokens.shape == (2, 49, 256)

@@ -169,9 +169,10 @@ def test_figures_by_hand():
     figures = measure([there], [both])
     # In order: right, (neutral), wrong, right. Precision 1, 1/2, 2/3; recall 1/3, 1/3, 2/3.
     assert figures.average_precision == pytest.approx(1 / 3 * 1 + 1 / 3 * 2 / 3)
-    assert figures.recall == pytest.approx(2 / 3)
-    assert figures.precision == pytest.approx(2 / 3)
-    assert figures.min_score == pytest.approx(0.4)
+    # F0.5 = 1.25 P R / (P / 4 + R): 5/7 after the first, 2/3 after the last.
+    assert figures.recall == pytest.approx(1 / 3)
+    assert figures.precision == pytest.approx(1)
+    assert figures.min_score == pytest.approx(float(both.scores[0]))
     assert figures.yaw_error_deg == pytest.approx(30)
     assert figures.roll_error_deg == pytest.approx(30)  # 170 + 30 is -160
 

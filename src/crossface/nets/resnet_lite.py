@@ -69,7 +69,7 @@ class ResNetLite(Backbone):
         units_28: int = 2,
         units_14: int = 3,
         units_7: int = 2,
-        embedding_dim: int = 256,
+        embedding_dim: int = 512,
         last_channels: int = 256,
     ) -> None:
         super().__init__()
