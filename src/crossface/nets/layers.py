@@ -86,8 +86,9 @@ class PReLU(nn.PReLU):
     """(B, channels, ...) to the same shape: x where x > 0, ``weight[channel]`` * x elsewhere.
 
     The maths of ``nn.PReLU``. While training on a CPU without a compiler the gradient is put
-    together from vectorised operators: torch's own kernel for it works number by number and took a
-    third of a small MobileFaceNet's step (``benchmarks/results/prelu_speed.json``).
+    together from vectorised operators: torch's own kernel for it works number by number, and a
+    small MobileFaceNet's step takes 1.4 times as long with it
+    (``benchmarks/results/prelu_speed.json``).
     """
 
     def forward(self, input: Tensor) -> Tensor:  # torch's name
