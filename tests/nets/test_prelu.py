@@ -47,6 +47,12 @@ def test_an_inverted_slope_keeps_its_sign():
     assert ours.weight.grad.tolist() == [-3.0]
 
 
+def test_one_slope_for_all_channels_is_learnt_too():
+    layer = PReLU().train()
+    layer(-torch.ones(2, 3, 4, 4)).sum().backward()
+    assert layer.weight.grad.tolist() == [-96.0]
+
+
 def test_weights_and_evaluation_are_torchs():
     ours, plain = twins(3)
     assert list(ours.state_dict()) == list(plain.state_dict())

@@ -14,8 +14,9 @@ from crossface.core.errors import NoFaceFound
 from crossface.core.types import Box, Face
 from crossface.pipeline.analysis import FaceAnalysis
 from crossface.pipeline.detectors import Detections
+from crossface.pipeline.portraits import portrait
 from crossface.pipeline.runtimes.onnx_runtime import OnnxEmbedder
-from crossface.pipeline.verify import verify
+from crossface.pipeline.verify import largest_face, verify
 from face_files import encode, pattern
 from pipeline.onnx_files import embedder, one_face
 
@@ -160,7 +161,10 @@ def test_no_face_and_unusable_faces_are_named(files, tmp_path):
 
 
 def test_a_doubtful_face_must_be_larger_to_be_meant():
-    sure = Face(bbox=Box(0, 0, 94, 115), kps_px=np.zeros((5, 2), np.float32), det_score=0.95)
-    doubtful = Face(bbox=Box(0, 0, 101, 115), kps_px=np.zeros((5, 2), np.float32), det_score=0.82)
-    assert max(sure, doubtful, key=lambda face: face.prominence) is sure
-    assert sure.prominence == pytest.approx(94 * 115 * 0.95)
+    vector, points = np.ones(1, np.float32), np.zeros((5, 2), np.float32)
+    sure = Face(Box(0, 0, 94, 115), points, 0.95, embedding=vector)
+    doubtful = Face(Box(0, 0, 101, 115), points, 0.82, embedding=vector)
+    both = [doubtful, sure]
+    assert portrait("p", both, largest=True).face is sure
+    finder = types.SimpleNamespace(get=lambda image, name: both)
+    assert largest_face(finder, "p.jpg", "the picture")[0] is sure

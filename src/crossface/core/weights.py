@@ -64,7 +64,8 @@ class KnownWeights(BaseModel):
 
 DEFAULT_MODEL = "default"
 DEFAULT_DETECTOR = "default_detector"
-"""The weights that come with the package and are used where no others are named."""
+"""The weights that come with the package: the recogniser where none is named, the detector only
+where faces are looked for and nobody is to be recognised."""
 
 
 def asset_path(name: str) -> Path:

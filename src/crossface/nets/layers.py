@@ -93,8 +93,8 @@ class PReLU(nn.PReLU):
 
     def forward(self, input: Tensor) -> Tensor:  # torch's name
         """Activation of every channel."""
-        plain = not self.training or input.device.type != "cpu" or input.dim() < 2
-        if plain or torch.compiler.is_compiling():
+        plain = not self.training or input.device.type != "cpu" or torch.compiler.is_compiling()
+        if plain or input.dim() < 2 or len(self.weight) != input.shape[1]:  # one slope for all
             return super().forward(input)
         result: Tensor = _VectorPReLU.apply(  # type: ignore[no-untyped-call]
             input, self.weight.to(input.dtype)
