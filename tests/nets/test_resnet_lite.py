@@ -38,3 +38,9 @@ def test_gradients_reach_every_weight():
 def test_what_cannot_be_made_is_refused(options):
     with pytest.raises(ConfigError, match="must"):
         create_model("resnet_lite", **options)
+
+
+def test_the_narrowest_has_channels_everywhere():
+    net = create_model("resnet_lite", width=0.25, embedding_dim=16)
+    assert min(p.numel() for p in net.parameters()) > 0
+    assert net.eval()(torch.zeros(1, 3, 112, 112)).shape == (1, 16)

@@ -11,13 +11,13 @@ from crossface.training.launch import launch
 from crossface.training.students import make_student
 from training.fakes import DIM, people_folder, supervised, teacher_file
 
-OWN = {"width": 0.1, "last_channels": 64}
+OWN = {"width": 0.125, "last_channels": 64}
 
 
-def started(data, weights):
+def started(data, weights, **more):
     """A run whose student starts from the file ``weights``."""
     own = {"name": "mobilefacenet", "options": {"embedding_dim": DIM, **OWN}}
-    return supervised(data, student={**own, "weights": str(weights)})
+    return supervised(data, student={**own, "weights": str(weights), **more})
 
 
 def start_file(folder, name="mobilefacenet", **options):
@@ -43,6 +43,20 @@ def test_the_card_says_what_the_student_started_from(tmp_path):
         "training": {},
     }
     assert str(tmp_path) not in json.dumps(card)
+
+
+def test_a_narrower_network_is_widened_where_that_is_said(tmp_path):
+    path = start_file(tmp_path, width=0.1, last_channels=32)
+    net = make_student(started(tmp_path, path, widen=True), None).eval()
+    pictures = torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert torch.allclose(net(pictures), load_model(path).net.eval()(pictures), atol=1e-5)
+
+
+def test_a_wider_network_is_not_narrowed(tmp_path):
+    path = start_file(tmp_path, width=0.2, last_channels=64)
+    with pytest.raises(ConfigError, match=r"student.widen: start.safetensors .* does not fit into"):
+        make_student(started(tmp_path, path, widen=True), None)
 
 
 @pytest.mark.parametrize(

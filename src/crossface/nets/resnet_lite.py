@@ -80,7 +80,7 @@ class ResNetLite(Backbone):
         self.embedding_dim = embedding_dim
         self.feature_dim = last_channels
         self.grid_hw = (7, 7)
-        stem, *wide = (8 * round(channels * width / 8) for channels in _CHANNELS)
+        stem, *wide = (max(8, 8 * round(channels * width / 8)) for channels in _CHANNELS)
         layers: list[nn.Module] = [*conv_norm(3, stem, 3, stride=2), nn.ReLU(inplace=True)]
         inputs = stem
         for outputs, count in zip(wide, (units_28, units_14, units_7), strict=True):

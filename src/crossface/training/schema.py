@@ -25,11 +25,14 @@ class NetConfig(Section):
         weights: a safetensors model of the same name and options whose weights the run starts
             from; by default it starts from nothing. Only the weights are taken: the optimiser and
             the schedule begin anew, unlike with ``--resume``.
+        widen: the weights may be of a narrower network (``nets.widen``): the run starts with its
+            embedding, and channels to spare.
     """
 
     name: str = "mobilefacenet"
     options: Options = Field(default_factory=dict)
     weights: str | None = None
+    widen: bool = False
 
 
 class DataConfig(Section):

@@ -12,6 +12,7 @@ from crossface.core.protocols import Embedder
 from crossface.nets import create_model
 from crossface.nets.checkpoint import load_model, model_digest
 from crossface.nets.layers import Backbone
+from crossface.nets.widen import widen_into
 from crossface.training.schema import RunConfig
 
 
@@ -33,7 +34,7 @@ def make_student(config: RunConfig, teacher: Embedder | None) -> Backbone:
             )
     net = create_model(config.student.name, **options)
     if config.student.weights is not None:
-        _start_from(config.student.weights, net)
+        _start_from(config.student.weights, net, widen=config.student.widen)
     return net
 
 
@@ -49,8 +50,17 @@ def provenance(config: RunConfig) -> dict[str, Any] | None:
     }
 
 
-def _start_from(path: str, net: Backbone) -> None:
+def _start_from(path: str, net: Backbone, *, widen: bool) -> None:
     start = load_model(path).net
+    if widen and start.arch["name"] == net.arch["name"]:
+        try:
+            widen_into(net, start)
+        except ValueError as error:
+            raise ConfigError(
+                f"student.widen: {Path(path).name} is a {_described(start)}, which does not fit "
+                f"into a {_described(net)}: {error}"
+            ) from None
+        return
     if start.arch["name"] != net.arch["name"] or _shapes(start) != _shapes(net):
         raise ConfigError(
             f"student.weights: {Path(path).name} is a {_described(start)}, the student a "
