@@ -75,7 +75,7 @@ class DetectorConfig(Section):
         scenes: how scenes look.
         steps: optimiser steps; the learning rate falls along them.
         batch_size: scenes a step.
-        lr: peak learning rate, of Muon for the matrices and AdamW for the rest.
+        lr: peak learning rate of AdamW.
         weight_decay: of the convolutions.
         warmup_fraction: share of the steps in which the learning rate rises.
         ema_decay: of the averaged weights, which are what is kept.

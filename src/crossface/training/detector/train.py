@@ -23,7 +23,6 @@ from crossface.training.detector.data import open_scenes
 from crossface.training.detector.measure import DetectorFigures, find, measure
 from crossface.training.ema import WeightAverage
 from crossface.training.memory import keep_freed_memory
-from crossface.training.muon import MuonAdamW, is_matrix
 from crossface.training.run import CONFIG, RunFolder, git_commit
 from crossface.training.schedules import warmup_cosine
 from crossface.training.signals import StopRequest
@@ -149,15 +148,13 @@ def config_of(folder: str | Path) -> DetectorConfig:
 
 def _start(config: DetectorConfig, folder: RunFolder) -> _State:
     net = FaceDetector(**config.net.model_dump()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    matrices = [p for p in net.parameters() if is_matrix(p)]
-    kernels = [p for p in net.parameters() if p.dim() > 1 and not is_matrix(p)]
     plain = [p for p in net.parameters() if p.dim() == 1]
+    decayed = [p for p in net.parameters() if p.dim() > 1]
     groups = [
-        {"params": matrices, "weight_decay": config.weight_decay, "muon": True},
-        {"params": kernels, "weight_decay": config.weight_decay},
+        {"params": decayed, "weight_decay": config.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    optimizer = MuonAdamW(groups, lr=config.lr)
+    optimizer = torch.optim.AdamW(groups, lr=config.lr)
     return _State(config, folder, net, optimizer, WeightAverage(net, config.ema_decay))
 
 
