@@ -17,6 +17,8 @@ TINY = {
     "drawn.holdout": 1,
     "scenes.side_px": 64,
     "scenes.validation": 2,
+    "landmarks.steps": 2,
+    "landmarks.scenes_a_step": 2,
     "net.stem": 4,
     "net.stages": [4, 4, 4, 4],
     "net.depths": [1, 1, 1, 1],
@@ -46,6 +48,9 @@ def test_from_settings_to_faces(trained, call, tmp_path):
     card = json.loads((run / "detector.json").read_text())
     assert (card["file"], card["sha256"]) == ("detector.onnx", told["sha256"])
     assert card["kind"] == "crossface detector"
+    beside = run / card["landmarks"]["file"]
+    assert sha256_file(beside) == card["landmarks"]["sha256"]
+    assert told["size_bytes"] == file.stat().st_size + beside.stat().st_size
     assert card["data"][0]["identities"] == 2
     assert card["teachers"] == []
     assert card["config"]["steps"] == 3
@@ -64,7 +69,7 @@ def test_from_settings_to_faces(trained, call, tmp_path):
     code, out, _ = call("train-detector", "--resume", run, "--steps", "4", "--json", "-")
     assert code == 0
     card = json.loads((run / "detector.json").read_text())
-    assert (card["steps"], card["config"]["steps"]) == (4, 4)
+    assert (card["steps"], card["config"]["steps"], card["landmarks_steps"]) == (4, 4, 2)
 
 
 @pytest.mark.parametrize(

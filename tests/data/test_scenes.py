@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossface.core.errors import ConfigError, DataError
+from crossface.core.geometry import turned
 from crossface.core.template import ARCFACE_POINTS_112
 from crossface.data.drawn import DrawnFaces
 from crossface.data.scenes import (
@@ -23,7 +24,7 @@ from crossface.data.scenes import (
 )
 from crossface.data.scenes.cuts import FACE_ELLIPSE_112, ellipse_of
 from crossface.data.scenes.heads import in_a_head
-from crossface.data.scenes.paste import oval_mask, paste, place, placement, turned
+from crossface.data.scenes.paste import oval_mask, paste, place, placement
 from crossface.pipeline.pose import FACE_MODEL, pose_from_landmarks
 
 DRAWN = DrawnFaces(identities=3, per_identity=2, seed=5)

@@ -59,6 +59,20 @@ def apply_transform(matrix: Float64Array, points: npt.ArrayLike) -> Float64Array
     return np.asarray(points, dtype=np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
+def turned(angles_deg: Float64Array, turn_deg: float) -> Float64Array:
+    """Yaw, pitch and roll of a head in a picture that is turned clockwise.
+
+    Yaw and pitch say where the head looks as seen by the camera: that direction turns with the
+    picture, and the roll grows by the turn.
+    """
+    yaw, pitch, roll = np.radians(angles_deg)
+    angle = np.radians(turn_deg)
+    x, y, depth = np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch)
+    x, y = np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y
+    roll = (roll + angle + np.pi) % (2 * np.pi) - np.pi
+    return np.degrees([np.arctan2(x, depth), np.arcsin(np.clip(-y, -1, 1)), roll])
+
+
 def warp(image: UInt8Image, matrix: Float64Array, size_hw: tuple[int, int]) -> UInt8Image:
     """Resample an image once by a (2, 3) matrix; outside is black, as in the field.
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,11 +17,15 @@ from crossface.core.files import atomic_path
 from crossface.core.types import FloatArray
 from crossface.exporting.onnx import INPUT_NAME, TRAINING_KEY, quiet_exporter, require_export, strip
 from crossface.nets.detector import STRIDES, DetectorOutputs, FaceDetector
-from crossface.pipeline.detectors.own import DETECTOR_KEY, DetectorSpec
+from crossface.nets.landmarks import CROP_PX, LandmarkNet, LandmarkOutputs
+from crossface.pipeline.detectors.own import DETECTOR_KEY, DetectorSpec, LandmarksFile
 from crossface.pipeline.runtimes.sessions import Session, float_outputs
 
+if TYPE_CHECKING:
+    from torch import nn
+
 MAX_BYTES = 500_000
-"""Of a packaged detector."""
+"""Of a packaged detector, its second look included."""
 
 _SIZES_HW = ((64, 64), (96, 160), (320, 256))
 """Sizes of the pictures that the export is compared on: none is the traced one."""
@@ -52,6 +56,7 @@ def export_detector(
     *,
     min_score: float,
     training: dict[str, Any],
+    second: LandmarksFile | None = None,
     opset: int = 18,
     atol: float = 1e-4,
 ) -> DetectorExport:
@@ -63,8 +68,9 @@ def export_detector(
     Args:
         net: the trained network.
         out_path: the ONNX file; an old one is replaced only if the new one is kept.
-        min_score: least score of a face, in (0, 1).
+        min_score: least score of a face, in (0, 1), after the second look where there is one.
         training: how it was made, of what, under which licences; JSON values.
+        second: the second look that belongs to it, a file of ``export_landmarks`` beside this one.
         opset: version of the ONNX operators.
         atol: largest allowed difference of an output.
 
@@ -73,21 +79,87 @@ def export_detector(
         WeightsError: if the network cannot be written as ONNX.
         ParityError: if the export differs; nothing is left behind.
     """
+    spec = DetectorSpec(min_score=round(min_score, 4), landmarks=second)
+    rows, columns = _sides("rows", "columns")
+    step = STRIDES[-1]
+    graph = _Graph(
+        (1, 3, 6 * step, 8 * step),
+        {2: step * rows, 3: step * columns},
+        DetectorOutputs._fields,
+        tuple((1, 3, *size) for size in _SIZES_HW),
+    )
+    metadata = {DETECTOR_KEY: spec.model_dump_json(), TRAINING_KEY: _plain(training)}
+    return _export(net, out_path, graph, metadata, opset, atol)
+
+
+def export_landmarks(
+    net: LandmarkNet,
+    out_path: str | Path,
+    *,
+    training: dict[str, Any],
+    opset: int = 18,
+    atol: float = 1e-4,
+) -> DetectorExport:
+    """Write a second look, and keep it only if it agrees with the network.
+
+    The graph takes ``input`` (N, 3, 64, 64) float32 and gives the outputs of
+    ``pipeline.detectors.landmarks.OUTPUTS``.
+
+    Args:
+        net: the trained network.
+        out_path: the ONNX file; an old one is replaced only if the new one is kept.
+        training: how it was made; JSON values.
+        opset: version of the ONNX operators.
+        atol: largest allowed difference of an output.
+
+    Raises:
+        MissingExtra, WeightsError, ParityError: as ``export_detector``.
+    """
+    (faces,) = _sides("faces")
+    shape = (3, CROP_PX, CROP_PX)
+    graph = _Graph(
+        (2, *shape), {0: faces}, LandmarkOutputs._fields, ((1, *shape), (5, *shape), (32, *shape))
+    )
+    return _export(net, out_path, graph, {TRAINING_KEY: _plain(training)}, opset, atol)
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    traced: tuple[int, ...]
+    dynamic: dict[int, Any]
+    outputs: tuple[str, ...]
+    compared: tuple[tuple[int, ...], ...]  # shapes of the input, none the traced one
+
+
+def _sides(*names: str) -> list[Any]:
     require_export()
+    import torch
+
+    return [torch.export.Dim(name, min=1, max=512) for name in names]
+
+
+def _plain(training: dict[str, Any]) -> str:
+    return json.dumps(training, sort_keys=True, allow_nan=False)
+
+
+def _export(  # one way for both networks
+    net: nn.Module,
+    out_path: str | Path,
+    graph: _Graph,
+    metadata: dict[str, str],
+    opset: int,
+    atol: float,
+) -> DetectorExport:
     start = time.perf_counter()
     net = copy.deepcopy(net).cpu().float().eval().requires_grad_(False)
-    proto = _trace(net, opset)
+    proto = _trace(net, graph, opset)
     strip(proto)
-    spec = DetectorSpec(min_score=round(min_score, 4))
-    for key, text in (
-        (DETECTOR_KEY, spec.model_dump_json()),
-        (TRAINING_KEY, json.dumps(training, sort_keys=True, allow_nan=False)),
-    ):
+    for key, text in metadata.items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, text
     with atomic_path(out_path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
-        differences = measure_detector_parity(net, Session(temporary, threads=1))
+        differences = measure_detector_parity(net, Session(temporary, threads=1), graph.compared)
         wrong = [name for name, value in differences.items() if not value <= atol]  # NaN is wrong
         if wrong:
             raise ParityError(
@@ -101,16 +173,16 @@ def export_detector(
 
 
 def measure_detector_parity(
-    net: FaceDetector, session: Session, sizes_hw: Sequence[tuple[int, int]] = _SIZES_HW
+    net: nn.Module, session: Session, shapes: Sequence[tuple[int, ...]]
 ) -> dict[str, float]:
     """Largest absolute difference of each output between a network and its export, on noise."""
     import torch
 
     rng = np.random.default_rng(0)
     names = [port.name for port in session.outputs]
-    worst = dict.fromkeys(DetectorOutputs._fields, 0.0)
-    for size in sizes_hw:
-        values: FloatArray = rng.uniform(-1, 1, (1, 3, *size)).astype(np.float32)
+    worst: dict[str, float] = {}
+    for shape in shapes:
+        values: FloatArray = rng.uniform(-1, 1, shape).astype(np.float32)
         with torch.inference_mode():
             wanted = net(torch.from_numpy(values))
         got = dict(zip(names, float_outputs(session, values), strict=True))
@@ -120,28 +192,23 @@ def measure_detector_parity(
                     f"{session.name}: output {name!r} is missing or of another shape"
                 )
             apart = float(np.abs(got[name] - tensor.numpy()).max())
-            worst[name] = max(worst[name], apart)
+            worst[name] = max(worst.get(name, 0.0), apart)
     return worst
 
 
-def _trace(net: FaceDetector, opset: int) -> Any:  # noqa: ANN401  # onnx has no types
+def _trace(net: nn.Module, graph: _Graph, opset: int) -> Any:  # noqa: ANN401  # onnx has no types
     import torch
 
-    step = STRIDES[-1]
-    rows, columns = (
-        torch.export.Dim("rows", min=1, max=512),
-        torch.export.Dim("columns", min=1, max=512),
-    )
     try:
         with quiet_exporter():
             program = torch.onnx.export(
                 net,
-                (torch.zeros(1, 3, 6 * step, 8 * step),),
+                (torch.zeros(graph.traced),),
                 dynamo=True,
                 opset_version=opset,
                 input_names=[INPUT_NAME],
-                output_names=list(DetectorOutputs._fields),
-                dynamic_shapes=({2: step * rows, 3: step * columns},),
+                output_names=list(graph.outputs),
+                dynamic_shapes=(graph.dynamic,),
                 external_data=False,
                 verbose=False,
             )

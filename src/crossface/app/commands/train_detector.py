@@ -103,24 +103,36 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
 def _export(trained: TrainedDetector, folder: Path, file: Path) -> dict[str, Any]:
     """Write the ONNX file and the card beside it; what to tell the user."""
     from crossface.core.files import sha256_file, write_json
-    from crossface.exporting.detector import export_detector
+    from crossface.exporting.detector import export_detector, export_landmarks
+    from crossface.pipeline.detectors.own import LandmarksFile
     from crossface.training.detector.card import training_card
 
     card = training_card(trained)
-    export = export_detector(trained.net, file, min_score=trained.figures.min_score, training=card)
+    second: LandmarksFile | None = None
+    parity: dict[str, Any] = {}
+    size = 0
+    if trained.second is not None:
+        beside = file.with_name(f"{file.stem}_landmarks.onnx")
+        made = export_landmarks(trained.second, beside, training={"detector": file.name})
+        second = LandmarksFile(file=beside.name, sha256=sha256_file(beside))
+        parity, size = {"landmarks": made.max_difference}, made.size_bytes
+    export = export_detector(
+        trained.net, file, min_score=trained.figures.min_score, training=card, second=second
+    )
     result: dict[str, Any] = {
         "run": str(folder),
         "model": str(file),
-        "size_bytes": export.size_bytes,
+        "size_bytes": export.size_bytes + size,
         "sha256": sha256_file(file),
         **card["validation"],
     }
     written = {
         "file": file.name,
         "sha256": result["sha256"],
-        "size_bytes": export.size_bytes,
+        "landmarks": None if second is None else second.model_dump(),
+        "size_bytes": result["size_bytes"],
         "opset": export.opset,
-        "parity": export.max_difference,
+        "parity": export.max_difference | parity,
     }
     write_json(file.with_suffix(".json"), written | card)
     return result

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from crossface.core.geometry import Float64Array, apply_transform
+from crossface.core.geometry import Float64Array, apply_transform, turned
 from crossface.core.types import UInt8Image
 from crossface.data.scenes.cuts import FaceCut
 
@@ -62,20 +62,6 @@ def place(cut: FaceCut, matrix: Float64Array) -> Placed:
         np.concatenate([centre - half, centre + half]),
         turned(cut.angles, np.degrees(turn)),
     )
-
-
-def turned(angles_deg: Float64Array, turn_deg: float) -> Float64Array:
-    """Yaw, pitch and roll of a head in a picture that is turned clockwise.
-
-    Yaw and pitch say where the head looks as seen by the camera: that direction turns with the
-    picture, and the roll grows by the turn.
-    """
-    yaw, pitch, roll = np.radians(angles_deg)
-    angle = np.radians(turn_deg)
-    x, y, depth = np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch)
-    x, y = np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y
-    roll = (roll + angle + np.pi) % (2 * np.pi) - np.pi
-    return np.degrees([np.arctan2(x, depth), np.arcsin(np.clip(-y, -1, 1)), roll])
 
 
 def oval_mask(

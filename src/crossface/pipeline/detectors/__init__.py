@@ -51,11 +51,13 @@ def open_detector(
             another than was said.
     """
     named = None if kind is None else DETECTORS.resolve(kind)
-    session = Session(path, threads=threads or available_cores(), runtime=runtime, device=device)
+    opened = {"threads": threads or available_cores(), "runtime": runtime, "device": device}
+    session = Session(path, **opened)
     known = find_by_sha256(sha256_file(path))
     if known is not None:
         announce_licence(known)
     made: OnnxDetector = (named or _kind_of(session))(session, options)
+    made.open_second(Path(path).parent, **opened)
     return made
 
 

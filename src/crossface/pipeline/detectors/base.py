@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -153,10 +154,28 @@ class OnnxDetector(ABC):
         outputs = float_outputs(self._session, self._tensor(boxed))
         size_hw = (boxed.shape[0], boxed.shape[1])
         candidates = self.decode(outputs, size_hw)
-        candidates = candidates.take(candidates.scores >= self.min_score)
+        candidates = candidates.take(candidates.scores >= self.least_candidate)
         found = _to_picture(candidates, scale_xy, (image.shape[0], image.shape[1]))
-        kept = suppress(found, self.max_overlap)
+        kept = self.finish(image, suppress(found, self.max_overlap))
+        kept = kept.take(kept.scores >= self.min_score)
         return kept.take(np.arange(len(kept))[: self.options.max_faces])
+
+    def open_second(self, folder: Path, **session: Any) -> None:  # noqa: ANN401, B027  # see Session
+        """Open what else belongs to the file, for a kind that has a second network.
+
+        Args:
+            folder: of the file.
+            session: how sessions are opened.
+        """
+
+    @property
+    def least_candidate(self) -> float:
+        """Least score that ``decode`` need return."""
+        return self.min_score
+
+    def finish(self, image: UInt8Image, found: Detections) -> Detections:
+        """What a kind with a second network makes of the faces found, in pixels of the picture."""
+        return found
 
     def _tensor(self, image: UInt8Image) -> FloatArray:
         """(1, 3, H, W) float32, channel by channel: no large temporary arrays."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crossface.core.errors import WeightsError
-from crossface.core.types import FloatArray
+from crossface.core.files import sha256_file
+from crossface.core.types import FloatArray, UInt8Image
 from crossface.pipeline.detectors.base import (
     STRIDES,
     Detections,
@@ -19,6 +21,7 @@ from crossface.pipeline.detectors.base import (
     cell_corners,
     grow,
 )
+from crossface.pipeline.detectors.landmarks import LandmarkRefiner, refine
 from crossface.pipeline.runtimes.sessions import Session
 
 DETECTOR_KEY = "crossface.detector"
@@ -31,6 +34,27 @@ DEGREES = 90.0
 """Unit of the angles."""
 
 
+LEAST_CANDIDATE = 0.1
+"""Least score of a face that is worth a second look."""
+
+MOST_CANDIDATES = 300
+"""Faces of one picture that get a second look, the best first."""
+
+
+class LandmarksFile(BaseModel):
+    """The second look that belongs to a detector.
+
+    Attributes:
+        file: its name, in the detector's folder.
+        sha256: hex, of its bytes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.onnx$")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
 class DetectorSpec(BaseModel):
     """What a file of this kind says of itself.
 
@@ -41,6 +65,7 @@ class DetectorSpec(BaseModel):
         mean: subtracted from the 0-255 values.
         std: what the difference is divided by.
         min_score: least score of a face, chosen on validation scenes.
+        landmarks: the second look, if it has one (``detectors.landmarks``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,10 +76,12 @@ class DetectorSpec(BaseModel):
     mean: float = Field(default=127.5, ge=127.5, le=127.5)
     std: float = Field(default=127.5, ge=127.5, le=127.5)
     min_score: float = Field(default=0.5, gt=0, lt=1)
+    landmarks: LandmarksFile | None = None
 
 
 class OwnDetector(OnnxDetector):
-    """Four outputs: score, box, points and angles of every cell, see ``OUTPUTS``.
+    """Four outputs: score, box, points and angles of every cell, see ``OUTPUTS``; and, where the
+    file says so, a second network that looks at every face again.
 
     From the middle of a cell, in strides: the middle of the box, the logarithm of its width and
     height, and five landmarks; yaw, pitch and roll in units of ``DEGREES``.
@@ -69,11 +96,43 @@ class OwnDetector(OnnxDetector):
 
     def __init__(self, session: Session, options: DetectorOptions | None = None) -> None:
         super().__init__(session, options)
-        spec = _spec(session)
-        self.min_score = self.options.min_score or spec.min_score
+        self.spec = _spec(session)
+        self.min_score = self.options.min_score or self.spec.min_score
+        self.second: LandmarkRefiner | None = None
         given = [port.name for port in session.outputs]
         order = list(OUTPUTS) if set(given) == set(OUTPUTS) else given
         self._positions = [given.index(name) for name in order]
+
+    def open_second(self, folder: Path, **session: Any) -> None:  # noqa: ANN401  # of Session
+        """The second look, where the file says that it has one.
+
+        Raises:
+            WeightsError: if it is not there, or not the one that belongs to this detector.
+        """
+        told = self.spec.landmarks
+        if told is None:
+            return
+        path = folder / told.file
+        if not path.is_file():
+            raise WeightsError(f"{self.name}: its second look, {told.file}, is not beside it")
+        found = sha256_file(path)
+        if found != told.sha256:
+            raise WeightsError(
+                f"{told.file}: is not the second look of {self.name}: expected the sha256 "
+                f"{told.sha256[:16]}..., got {found[:16]}..."
+            )
+        self.second = LandmarkRefiner(Session(path, **session))
+
+    def finish(self, image: UInt8Image, found: Detections) -> Detections:
+        """Landmarks, scores and poses of a second look, see ``detectors.landmarks.refine``."""
+        if self.second is None:
+            return found
+        return refine(image, found.take(np.arange(len(found))[:MOST_CANDIDATES]), self.second)
+
+    @property
+    def least_candidate(self) -> float:
+        """What the first network must say at least."""
+        return self.min_score if self.second is None else min(LEAST_CANDIDATE, self.min_score)
 
     @classmethod
     def matches(cls, session: Session) -> bool:
@@ -93,7 +152,7 @@ class OwnDetector(OnnxDetector):
         wanted = [(1, cells, width) for width in OUTPUTS.values()]
         if [o.shape for o in ordered] != wanted:
             raise self._broken(f"got {[o.shape for o in ordered]}, not {wanted}")
-        return decode_cells([o[0] for o in ordered], size_hw, self.min_score)
+        return decode_cells([o[0] for o in ordered], size_hw, self.least_candidate)
 
 
 def decode_cells(

@@ -6,10 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from crossface.core.files import sha256_file
 from crossface.core.weights import find_by_sha256
 from crossface.data import open_faces
 from crossface.data.drawn.source import VERSION
+from crossface.training.detector.measure import DetectorFigures
 from crossface.training.detector.train import TrainedDetector
 
 CAVEAT = (
@@ -49,19 +52,30 @@ def training_card(trained: TrainedDetector) -> dict[str, Any]:
         )
     return {
         "kind": "crossface detector",
-        "parameters": sum(p.numel() for p in trained.net.parameters()),
+        "parameters": _parameters(trained.net) + _parameters(trained.second),
         "arch": trained.net.arch,
+        "landmarks_arch": None if trained.second is None else trained.second.arch,
         "config": config.public(),
         "config_digest": config.digest(),
         "data": data,
         "teachers": teachers,
-        "validation": {name: round(v, 5) for name, v in asdict(trained.figures).items()},
+        "validation": _rounded(trained.figures),
+        "validation_before_the_second_look": _rounded(trained.first_figures),
         "steps": trained.steps,
+        "landmarks_steps": trained.landmarks_steps,
         "core_s": trained.core_s,
         "environment": trained.environment,
         "starts": trained.starts,
         "caveat": CAVEAT,
     }
+
+
+def _parameters(net: nn.Module | None) -> int:
+    return 0 if net is None else sum(p.numel() for p in net.parameters())
+
+
+def _rounded(figures: DetectorFigures) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in asdict(figures).items()}
 
 
 def _teacher(path: str | Path, role: str) -> dict[str, Any]:

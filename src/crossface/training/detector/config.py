@@ -65,6 +65,22 @@ class ScenesConfig(Section):
     validation: int = Field(default=200, gt=0)
 
 
+class LandmarksConfig(Section):
+    """The second look at every face, trained after the detector (``nets.landmarks``).
+
+    Attributes:
+        steps: optimiser steps; 0 leaves it out.
+        scenes_a_step: scenes whose guesses are one step's crops, some 14 of each.
+        lr: peak learning rate, of Muon for the convolutions and AdamW for the rest.
+        channels: of the network's four stages.
+    """
+
+    steps: int = Field(default=3000, ge=0)
+    scenes_a_step: int = Field(default=8, gt=0)
+    lr: float = Field(default=4e-3, gt=0)
+    channels: tuple[int, int, int, int] = Field(default=(12, 24, 32, 40), strict=False)
+
+
 class DetectorConfig(Section):
     """A whole run.
 
@@ -73,6 +89,7 @@ class DetectorConfig(Section):
         drawn: drawn faces.
         net: sizes of the network.
         scenes: how scenes look.
+        landmarks: the second look.
         steps: optimiser steps; the learning rate falls along them.
         batch_size: scenes a step.
         lr: peak learning rate of AdamW.
@@ -90,6 +107,7 @@ class DetectorConfig(Section):
     drawn: DrawnConfig = DrawnConfig()
     net: NetworkConfig = NetworkConfig()
     scenes: ScenesConfig = ScenesConfig()
+    landmarks: LandmarksConfig = LandmarksConfig()
     steps: int = Field(default=4000, gt=0)
     batch_size: int = Field(default=32, gt=1)
     lr: float = Field(default=4e-3, gt=0)
@@ -105,9 +123,17 @@ class DetectorConfig(Section):
     validate_every_steps: int = Field(default=1000, gt=0)
 
     def digest(self) -> str:
-        """Hex sha256 of everything said but the steps: a run may be made longer or shorter."""
+        """Hex sha256 of everything said of the detector but its steps: a run may be made longer
+        or shorter, and the second look comes after it.
+        """
         told = config_json(self)
-        del told["steps"]
+        del told["steps"], told["landmarks"]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    def landmarks_digest(self) -> str:
+        """Hex sha256 of everything said but numbers of steps."""
+        told = config_json(self)
+        del told["steps"], told["landmarks"]["steps"]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def public(self) -> dict[str, Any]:

@@ -15,12 +15,18 @@ from crossface.core.progress import Progress
 from crossface.data.scenes import Scene, Scenes
 from crossface.losses.detection import detection_losses
 from crossface.nets.detector import FaceDetector, cell_middles
+from crossface.nets.landmarks import LandmarkNet
 from crossface.training.checkpoint import Progressed, load_checkpoint, save_checkpoint
 from crossface.training.config import parse_as
 from crossface.training.detector.batches import SceneBatch, batches
 from crossface.training.detector.config import DetectorConfig
 from crossface.training.detector.data import open_scenes
 from crossface.training.detector.measure import DetectorFigures, find, measure
+from crossface.training.detector.second import (
+    CHECKPOINT,
+    train_second_look,
+    validate_second_look,
+)
 from crossface.training.ema import WeightAverage
 from crossface.training.memory import keep_freed_memory
 from crossface.training.run import CONFIG, RunFolder, git_commit
@@ -36,23 +42,29 @@ class TrainedDetector:
 
     Attributes:
         net: averaged weights, in evaluation.
-        figures: on validation scenes.
+        second: the second look, likewise; None where the configuration leaves it out.
+        figures: on validation scenes, after the second look.
+        first_figures: before it.
         config: of the run.
         labelled: crops whose label the teachers agreed about.
         asked: crops they were asked about.
         core_s: seconds of computing, of all threads.
         steps: that were done; fewer than the configuration's where a run was finished early.
+        landmarks_steps: likewise, of the second look.
         environment: versions, commit and machine that the run was started on.
         starts: the step and commit of each start, the first and every resumption.
     """
 
     net: FaceDetector
+    second: LandmarkNet | None
     figures: DetectorFigures
+    first_figures: DetectorFigures
     config: DetectorConfig
     labelled: int
     asked: int
     core_s: float
     steps: int
+    landmarks_steps: int
     environment: dict[str, Any]
     starts: list[dict[str, Any]]
 
@@ -115,6 +127,8 @@ def train_detector(
     with StopRequest() as stop, Progress("train", config.steps, enabled=show_progress) as bar:
         bar.advance(state.progressed.step)
         if not finish:
+            if state.progressed.step < config.steps:  # a second look belongs to the detector's end
+                (folder.path / CHECKPOINT).unlink(missing_ok=True)
             _steps(scenes.training, state, stop, bar)
             _save(state)
     if stop.wanted:
@@ -122,15 +136,24 @@ def train_detector(
             f"{stop.signal_name}: saved at step {state.progressed.step}; go on with: "
             f"crossface train-detector --resume {folder.path}"
         )
-    figures = _validate(state)
+    figures = first_figures = _validate(state)
+    net, second, done = state.average.net, None, Progressed()
+    if config.landmarks.steps and not (finish and not (folder.path / CHECKPOINT).exists()):
+        second, done = train_second_look(
+            config, folder, net, scenes.training, finish=finish, show_progress=show_progress
+        )
+        figures = validate_second_look(net, second, state.held_out, folder)
     return TrainedDetector(
-        state.average.net,
+        net,
+        second,
         figures,
+        first_figures,
         config,
         scenes.labelled,
         scenes.asked,
-        round(state.progressed.core_s, 1),
+        round(state.progressed.core_s + done.core_s, 1),
         state.progressed.step,
+        done.step,
         folder.environment(),
         [line for line in folder.metrics() if "commit" in line],
     )
