@@ -391,3 +391,27 @@ def test_our_file_that_says_something_else_is_refused(text, tmp_path):
     path, _ = own_file(tmp_path / "d.onnx", props={"crossface.detector": text})
     with pytest.raises(WeightsError, match=r"d\.onnx: its metadata 'crossface\.detector'"):
         open_detector(path, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "limit", "wanted"),
+    [((300, 250), 640, [640]), ((400, 90), 640, [640, 256]), ((900, 900), 300, [300])],
+)
+def test_ours_looks_at_a_smaller_copy_of_a_large_picture_too(
+    size_hw, limit, wanted, tmp_path, monkeypatch
+):
+    path, _ = own_file(tmp_path / "own.onnx")
+    detector = open_detector(path, options=DetectorOptions(max_side_px=limit), threads=1)
+    sides = []
+
+    def candidates(image, side):
+        sides.append(side)
+        boxes = np.array([[side / 4, 0, side / 3, 50]], np.float32)
+        points = np.array([[[1, 1], [3, 1], [2, 2], [1, 3], [3, 3]]], np.float32) + side
+        return Detections(boxes, np.array([0.9], np.float32), points, np.zeros((1, 3), np.float32))
+
+    monkeypatch.setattr(detector, "_candidates", candidates)
+    (found,) = detector.detect([np.zeros((*size_hw, 3), np.uint8)])
+    assert sides == wanted
+    assert len(found) == len(wanted)
+    assert found.poses.shape == (len(wanted), 3)

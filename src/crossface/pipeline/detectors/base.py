@@ -61,6 +61,19 @@ class Detections:
         return Detections(self.boxes[rows], self.scores[rows], self.landmarks[rows], poses)
 
 
+def joined(parts: Sequence[Detections]) -> Detections:
+    """The faces of several passes over one picture, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    poses = [part.poses for part in parts if part.poses is not None]
+    return Detections(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.landmarks for part in parts]),
+        np.concatenate(poses) if len(poses) == len(parts) else None,
+    )
+
+
 @runtime_checkable
 class Detector(Protocol):
     """Anything that finds faces."""
@@ -108,6 +121,8 @@ class OnnxDetector(ABC):
     std: ClassVar[float]
     own_min_score: ClassVar[float] = 0.5
     own_max_overlap: ClassVar[float] = 0.4
+    look_again_px: ClassVar[int | None] = None
+    """Largest side of a second, smaller copy of a picture, where a kind knows no larger faces."""
 
     def __init__(self, session: Session, options: DetectorOptions | None = None) -> None:
         self.name = session.name
@@ -150,15 +165,27 @@ class OnnxDetector(ABC):
         return [self._detect_one(image) for image in images]
 
     def _detect_one(self, image: UInt8Image) -> Detections:
-        boxed, scale_xy = letterbox(image, self.options.max_side_px, self._fixed_hw)
-        outputs = float_outputs(self._session, self._tensor(boxed))
-        size_hw = (boxed.shape[0], boxed.shape[1])
-        candidates = self.decode(outputs, size_hw)
-        candidates = candidates.take(candidates.scores >= self.least_candidate)
-        found = _to_picture(candidates, scale_xy, (image.shape[0], image.shape[1]))
+        size_hw = (image.shape[0], image.shape[1])
+        sides = [self.options.max_side_px]
+        again = self.look_again_px
+        if (
+            again is not None
+            and self._fixed_hw is None
+            and min(max(size_hw), sides[0]) > 1.5 * again
+        ):
+            sides.append(again)
+        found = joined([self._candidates(image, side) for side in sides])
         kept = self.finish(image, suppress(found, self.max_overlap))
         kept = kept.take(kept.scores >= self.min_score)
         return kept.take(np.arange(len(kept))[: self.options.max_faces])
+
+    def _candidates(self, image: UInt8Image, max_side_px: int) -> Detections:
+        """All that the network sees in a picture of at most that side, in the picture's pixels."""
+        boxed, scale_xy = letterbox(image, max_side_px, self._fixed_hw)
+        outputs = float_outputs(self._session, self._tensor(boxed))
+        candidates = self.decode(outputs, (boxed.shape[0], boxed.shape[1]))
+        candidates = candidates.take(candidates.scores >= self.least_candidate)
+        return _to_picture(candidates, scale_xy, (image.shape[0], image.shape[1]))
 
     def open_second(self, folder: Path, **session: Any) -> None:  # noqa: ANN401, B027  # see Session
         """Open what else belongs to the file, for a kind that has a second network.

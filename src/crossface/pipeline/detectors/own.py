@@ -93,6 +93,7 @@ class OwnDetector(OnnxDetector):
     mean = (127.5, 127.5, 127.5)
     std = 127.5
     own_max_overlap = 0.4
+    look_again_px = 256  # the side of its training's scenes
 
     def __init__(self, session: Session, options: DetectorOptions | None = None) -> None:
         super().__init__(session, options)
