@@ -165,9 +165,9 @@ def test_a_detector_looks_twice_where_its_file_says_so(tmp_path):
     look = second(tmp_path, score=1.0)
     (found,) = open_detector(own(tmp_path, told(look)), threads=1).detect([IMAGE])
     assert found.scores.tolist() == [0.5]  # of 0.25 and 1
-    # two looks, each a quarter of an eye distance to the right and down
+    # three looks, each a quarter of an eye distance to the right and down
     moved = found.landmarks[0].mean(0) - 48
-    np.testing.assert_allclose(moved, 2 * 0.25 * 16, atol=0.5)
+    np.testing.assert_allclose(moved, 3 * 0.25 * 16, atol=0.5)
     (none,) = open_detector(own(tmp_path, told(look), min_score=0.6), threads=1).detect([IMAGE])
     assert len(none) == 0
     options = DetectorOptions(min_score=0.45)

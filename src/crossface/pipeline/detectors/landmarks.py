@@ -40,8 +40,8 @@ DEGREES = 90.0
 OUTPUTS = {"score": 1, "points": 10, "angles": 3}
 """Names and widths of the outputs, (N, width)."""
 
-ROUNDS = 2
-"""Looks at every face: the second one is at the crop that the first one aligned."""
+ROUNDS = 3
+"""Looks at every face, each at the crop that the one before aligned."""
 
 _FARTHEST = 2.0  # eye distances that a landmark may be moved in one look
 _BATCH = 32

@@ -34,9 +34,6 @@ DEGREES = 90.0
 """Unit of the angles."""
 
 
-LEAST_CANDIDATE = 0.1
-"""Least score of a face that is worth a second look."""
-
 MOST_CANDIDATES = 300
 """Faces of one picture that get a second look, the best first."""
 
@@ -132,8 +129,8 @@ class OwnDetector(OnnxDetector):
 
     @property
     def least_candidate(self) -> float:
-        """What the first network must say at least."""
-        return self.min_score if self.second is None else min(LEAST_CANDIDATE, self.min_score)
+        """What the first network must say at least: a geometric mean with 1 would be enough."""
+        return self.min_score if self.second is None else self.min_score**2
 
     @classmethod
     def matches(cls, session: Session) -> bool:
