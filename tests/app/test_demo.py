@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from crossface.app.demo import run, run_demo, steps, words
+from crossface.app.demo.packaged import use_packaged
 from crossface.app.demo.plan import DemoPlan
-from crossface.core.errors import TrainingStopped, UsageError
+from crossface.core.errors import ImageError, TrainingStopped, UsageError
 from crossface.evaluation.charts import Axis, even_ticks
 
 TINY = DemoPlan(
@@ -186,3 +188,32 @@ def test_axis_puts_values_where_they_belong():
     assert [value for value, _ in even_ticks(0, 1, about=4)] == pytest.approx(
         [0, 0.25, 0.5, 0.75, 1]
     )
+
+
+def test_the_packaged_models_enrol_and_identify_drawn_people(demo):
+    told = read(demo)["packaged"]
+    assert told["pictures"] == 12 + told["enrolled"]  # 24 people; strangers come after the 30th
+    assert told["found"] <= told["pictures"]
+    assert told["right"] + told["unknown"] + told["wrong"] <= told["enrolled"] <= 12
+    assert told["fpir"] == 0.01
+    assert (demo / "people.db").exists()
+    assert told["photos"] == []
+    assert "crossface demo --photo" in (demo / "report.html").read_text()
+
+
+def test_a_photo_of_the_reader_is_shown_with_what_was_found(tmp_path):
+    skimage = pytest.importorskip("skimage.data")
+    photo = tmp_path / "astronaut.png"
+    Image.fromarray(skimage.astronaut()).save(photo)
+    found = use_packaged(TINY.test_faces(3), tmp_path, [photo])
+    (answer,) = found.photos
+    assert answer.name == "astronaut.png"
+    assert answer.faces
+    assert answer.said.startswith("the same person as its mirrored, smaller, recompressed self")
+
+
+def test_a_photo_that_cannot_be_read_is_said_before_anything_is_done(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        run_demo(tmp_path / "demo", photos=[tmp_path / "broken.png"], plan=TINY)
+    assert not (tmp_path / "demo").exists()

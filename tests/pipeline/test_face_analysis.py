@@ -224,8 +224,6 @@ def test_the_options_of_the_detector_reach_it(files):
 
 
 def test_what_cannot_be_meant_is_refused(files):
-    with pytest.raises(UsageError, match="a detector is missing"):
-        FaceAnalysis(files["model"])
     with pytest.raises(WeightsError, match=r"absent\.onnx: expected an ONNX file, there is no"):
         FaceAnalysis(files["model"], "absent.onnx")
     with pytest.raises(ValueError, match="batch_size and threads must be >= 1"):

@@ -11,6 +11,7 @@ from crossface.core.files import atomic_path
 from crossface.core.types import Face, Failure, UInt8Image
 
 if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
     from PIL.ImageDraw import ImageDraw
 
 _GREEN, _RED, _WHITE = (0, 200, 0), (220, 0, 0), (255, 255, 255)
@@ -77,6 +78,12 @@ def draw_faces(
     image: UInt8Image, faces: list[Face], target: Path, labels: Sequence[str] = ()
 ) -> None:
     """Write the picture with boxes, landmarks and labels as a PNG; a face that failed is red."""
+    with atomic_path(target) as temporary:
+        with_faces(image, faces, labels).save(temporary, "PNG")
+
+
+def with_faces(image: UInt8Image, faces: list[Face], labels: Sequence[str] = ()) -> PilImage:
+    """The picture with boxes, landmarks and labels; a face that failed is red."""
     from PIL import Image, ImageDraw
 
     picture = Image.fromarray(image)
@@ -91,8 +98,7 @@ def draw_faces(
             pen.ellipse((x - line, y - line, x + line, y + line), fill=colour)
         if label:
             _write(pen, picture.size, face, label, colour)
-    with atomic_path(target) as temporary:
-        picture.save(temporary, "PNG")
+    return picture
 
 
 def _write(

@@ -57,7 +57,7 @@ DetectorOption = Annotated[
     typer.Option(
         "--detector",
         envvar="CROSSFACE_DETECTOR",
-        help="ONNX file or name [the pack's, or the only one in the model store].",
+        help="ONNX file or name [the pack's, or crossface's own].",
     ),
 ]
 GalleryFile = Annotated[Path, typer.Argument(metavar="GALLERY", help="The gallery's file.")]

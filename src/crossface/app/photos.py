@@ -59,7 +59,7 @@ def open_analysis(asked: PhotoOptions, contract: EmbeddingContract | None = None
             is not there yet gets the package's own.
 
     Raises:
-        UsageError: if the gallery's model is not on this machine, or nothing says which detector.
+        UsageError: if the gallery's model is not on this machine.
     """
     from crossface.pipeline.analysis import FaceAnalysis
     from crossface.pipeline.networks import NetworkOptions
@@ -67,7 +67,7 @@ def open_analysis(asked: PhotoOptions, contract: EmbeddingContract | None = None
     model = asked.model or _model_of(contract)
     analysis = FaceAnalysis(
         model,
-        asked.detector or _only_detector(model),
+        asked.detector,
         threads=asked.threads,
         options=NetworkOptions(input_spec=asked.spec()),
     )
@@ -93,24 +93,4 @@ def _model_of(contract: EmbeddingContract | None) -> str:
     raise UsageError(
         f"the gallery enrols with {contract.model_id}, whose file is not in the model store: give "
         "--model or set CROSSFACE_MODEL"
-    )
-
-
-def _only_detector(model: str) -> str | None:
-    """None where the model is a pack, which holds a detector; else the store's, if it has one."""
-    from crossface.pipeline.store import ModelStore
-
-    store = ModelStore()
-    if store.find_pack(model) is not None:
-        return None
-    here = [
-        entry.known.name
-        for entry in store.models()
-        if entry.path and entry.known.task == "detection" and entry.known.packaged is None
-    ]
-    if len(here) == 1:
-        return here[0]
-    which = f"the model store holds {', '.join(here)}" if here else "the model store holds none"
-    raise UsageError(
-        f"nothing says which detector ({which}): give --detector or set CROSSFACE_DETECTOR"
     )

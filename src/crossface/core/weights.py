@@ -64,8 +64,7 @@ class KnownWeights(BaseModel):
 
 DEFAULT_MODEL = "default"
 DEFAULT_DETECTOR = "default_detector"
-"""The weights that come with the package: the recogniser where none is named, the detector only
-where faces are looked for and nobody is to be recognised."""
+"""The weights that come with the package, used where none are named."""
 
 
 def asset_path(name: str) -> Path:

@@ -59,9 +59,8 @@ class FaceAnalysis:
             model store, an InsightFace pack ("buffalo_s"), any ``Embedder``, or None to find
             faces only.
         detector: an ONNX file, a name of the model store or any ``Detector``; by default that of
-            the pack where ``model`` is one, and the one in this package where ``model`` is None:
-            its landmarks are too coarse to recognise people by (docs/detector.md). Objects that
-            you made are called by one thread at a time.
+            the pack where ``model`` is one, else the one in this package (docs/detector.md says
+            how good it is). Objects that you made are called by one thread at a time.
         quality: whether each face gets a quality and a head pose, or the ``QualityMeter`` to use.
         liveness: MiniFASNet files, a table of files and crop scales, or a ``Liveness``.
         flip: add the mirror image's embedding, as evaluation does; twice the time.

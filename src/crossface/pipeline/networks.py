@@ -58,12 +58,11 @@ def open_networks(
     Objects that were made elsewhere serve both, one call at a time.
 
     Raises:
-        UsageError: a recogniser without a detector, where the model is no pack that holds one.
         CrossfaceError: a name or file that cannot be used, or a pack without a detector.
     """
     store = ModelStore()
     if detector is None:
-        detector = DEFAULT_DETECTOR if model is None else _detector_of_pack(model, store)
+        detector = _own_detector(model, store)
     one = Networks(
         _open_detector(detector, store, options, threads),
         _open_embedder(model, store, options, threads),
@@ -96,15 +95,10 @@ def open_recogniser(
     return opened
 
 
-def _detector_of_pack(model: str | Path | Embedder, store: ModelStore) -> Path:
+def _own_detector(model: str | Path | Embedder | None, store: ModelStore) -> str | Path:
+    """The detector of the model's pack, else the one that comes with crossface."""
     pack = store.find_pack(model) if isinstance(model, str | Path) else None
-    if pack is None:
-        raise UsageError(
-            "a detector is missing: name one, or give a model pack that holds one (buffalo_s, "
-            f"say). {DEFAULT_DETECTOR}, which comes with crossface, finds faces, but its "
-            "landmarks are too coarse to recognise people by"
-        )
-    return pack.file("detection")
+    return DEFAULT_DETECTOR if pack is None else pack.file("detection")
 
 
 def _open_detector(

@@ -11,8 +11,12 @@ import typer
 def command(
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("build/demo"),
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 0,
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option("--photo", help="A photograph for the packaged models; repeat."),
+    ] = None,
 ) -> None:
-    """Distil a CNN from a Transformer on drawn faces and write a report."""
+    """Distil a CNN from a Transformer on drawn faces, use the packaged one, and write a report."""
     from crossface.app.demo import run_demo
 
-    run_demo(out, seed=seed)
+    run_demo(out, seed=seed, photos=photos or ())

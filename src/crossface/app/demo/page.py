@@ -6,9 +6,14 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 from crossface.app.demo import figures, words
+from crossface.app.demo.packaged import PhotoAnswer
 from crossface.app.demo.plan import MODELS, DemoPlan
 from crossface.app.demo.steps import Outcome
+from crossface.app.faces import with_faces
+from crossface.evaluation.html import picture_uri
 
 NAMES = {
     "teacher": "Swin, the teacher",
@@ -22,6 +27,7 @@ _LEARNT = {
     "student_embedding": "the teacher's embedding",
     "student_cadfr": "the teacher's embedding and pixels",
 }
+_PHOTO_PX = 480
 _ROWS = (
     ("Same person, recognised", True),
     ("Same person, missed", False),
@@ -40,6 +46,7 @@ def render_page(outcome: Outcome, plan: DemoPlan, *, out: Path, seed: int) -> st
             _curves(outcome),
             _similarities(outcome),
             _faces(outcome),
+            _packaged(outcome),
             _meaning(outcome, plan),
             _onward(outcome, out, seed),
         ]
@@ -186,6 +193,38 @@ def _faces(outcome: Outcome) -> str:
         "similar twentieth."
         f"</p>{''.join(rows)}"
     )
+
+
+def _packaged(outcome: Outcome) -> str:
+    found = outcome.packaged
+    threshold = ""
+    if found.threshold is not None and found.fpir is not None:
+        threshold = (
+            f" Its card's threshold, {found.threshold:.2f}, lets {100 * found.fpir:g} % of real "
+            "strangers pass; drawn people are not like those."
+        )
+    shown = "".join(
+        f'<figure><img src="{_photo(photo)}" alt="{escape(photo.name)}">'
+        f"<figcaption><b>{escape(photo.name)}</b> {len(photo.faces)} faces; the largest is "
+        f"{escape(photo.said)}</figcaption></figure>"
+        for photo in found.photos
+    )
+    own = (
+        f'<div class="panels pair">{shown}</div>'
+        if shown
+        else ("<p>Your own photographs: <code>crossface demo --photo me.jpg</code>.</p>")
+    )
+    return (
+        "<h2>What comes with the package</h2>"
+        f"<p>{escape(words.packaged(found))}{threshold}</p>{own}"
+    )
+
+
+def _photo(photo: PhotoAnswer) -> str:
+    """A data URI of the photograph with what was found in it, small enough for a page."""
+    drawn = with_faces(photo.image, photo.faces)
+    drawn.thumbnail((_PHOTO_PX, _PHOTO_PX))
+    return picture_uri(np.asarray(drawn))
 
 
 def _meaning(outcome: Outcome, plan: DemoPlan) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,33 +15,44 @@ from crossface.app.demo.plan import MODELS, DemoPlan
 from crossface.app.demo.steps import Outcome, take_steps
 from crossface.core.errors import UsageError
 from crossface.core.files import write_json
+from crossface.core.images import decode_image
 from crossface.evaluation.report import align_columns
 
 _MARK = ".crossface-demo"
 
 
-def run_demo(out: Path, seed: int = 0, *, plan: DemoPlan | None = None) -> None:
+def run_demo(
+    out: Path, seed: int = 0, *, photos: Sequence[Path] = (), plan: DemoPlan | None = None
+) -> None:
     """Run the demo and leave ``report.html``, ``report.json`` and the models in ``out``.
 
     Args:
         out: the folder; an earlier demo in it is replaced once this one has succeeded.
         seed: same seed, same numbers.
+        photos: the reader's own, for the packaged models; they stay where they are, and the
+            report shows them.
         plan: sizes; the five-minute demo by default.
 
     Raises:
         UsageError: if ``out`` holds something that is not a demo.
+        ImageError: a photo that cannot be read; said before anything else is done.
         TrainingStopped: if the teacher does not beat the CNN alone.
     """
     plan = DemoPlan() if plan is None else plan
     progress = logging.getLogger("crossface").getEffectiveLevel() <= logging.INFO
+    for photo in photos:
+        decode_image(photo)
     with _replacing(out):
-        outcome = take_steps(plan, out, seed=seed, progress=progress)
+        outcome = take_steps(plan, out, seed=seed, photos=photos, progress=progress)
         write_json(out / "report.json", _report(outcome))
         (out / "report.html").write_text(
             render_page(outcome, plan, out=out, seed=seed), encoding="utf-8"
         )
     print(result_table(outcome))
     print(f"\n{words.headline(outcome)}\n{words.against_embedding(outcome)}")
+    print(f"\n{words.packaged(outcome.packaged)}")
+    for seen in outcome.packaged.photos:
+        print(f"{seen.name}: {len(seen.faces)} faces, the largest {seen.said}")
     print(f"\nreport: {out / 'report.html'}")
 
 
@@ -70,6 +81,7 @@ def _report(outcome: Outcome) -> dict[str, Any]:
         "comparisons": outcome.comparisons,
         "best": outcome.best,
         "export": outcome.export,
+        "packaged": outcome.packaged.as_json(),
         "seconds": outcome.clock.as_json(),
     }
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from crossface.app.demo.faces import copy_first, write_zip
+from crossface.app.demo.packaged import Packaged, use_packaged
 from crossface.app.demo.plan import MODELS, STUDENTS, DemoPlan
 from crossface.core.errors import TrainingStopped
 from crossface.core.log import get_logger
@@ -40,7 +41,7 @@ COMPARISONS = {
 }
 _FMR_TARGETS = (1e-2, 1e-3)
 _PARITY_CROPS = 64
-_STEPS = 3 + len(MODELS)
+_STEPS = 4 + len(MODELS)
 
 
 @dataclass(slots=True)
@@ -90,6 +91,7 @@ class Outcome:
         facts: of every run: steps, images, parameters.
         best: the student that was exported.
         export: its export report.
+        packaged: what the packaged models made of drawn pictures and of the reader's own.
         clock: seconds by step.
     """
 
@@ -103,10 +105,13 @@ class Outcome:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     best: str = ""
     export: dict[str, Any] = field(default_factory=dict)
+    packaged: Packaged = field(default_factory=Packaged)
 
 
-def take_steps(plan: DemoPlan, out: Path, *, seed: int, progress: bool = True) -> Outcome:
-    """Draw, train, evaluate, compare and export, all inside ``out``.
+def take_steps(
+    plan: DemoPlan, out: Path, *, seed: int, photos: Sequence[Path] = (), progress: bool = True
+) -> Outcome:
+    """Draw, train, evaluate, compare and export, and use the packaged models, inside ``out``.
 
     Raises:
         TrainingStopped: if the teacher does not beat the CNN alone: nothing could be learnt.
@@ -130,6 +135,8 @@ def take_steps(plan: DemoPlan, out: Path, *, seed: int, progress: bool = True) -
     outcome.best = max(STUDENTS, key=lambda name: outcome.facts[name]["val_auc"])
     with clock.step("export", f"export of {outcome.best} to ONNX"):
         _export(outcome, out)
+    with clock.step("package", "the detector and recogniser of the package on whole pictures"):
+        outcome.packaged = use_packaged(plan.test_faces(seed), out, photos)
     return outcome
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from crossface.app.demo.packaged import Packaged
 from crossface.app.demo.steps import FNMR, TARGET, Outcome
 
 Entry = Mapping[str, Any]
@@ -103,6 +104,17 @@ _MOVES = {
     "worse": "recognises fewer pairs:",
     "no different": "makes no difference that the interval can show:",
 }
+
+
+def packaged(found: Packaged) -> str:
+    """What the packaged detector and recogniser made of drawn people they never saw."""
+    known = found.right + found.unknown + found.wrong
+    return (
+        f"What comes with the package found {found.found} of {found.pictures} drawn faces. Of "
+        f"{known} people in its gallery it named {found.right} rightly and {found.wrong} wrongly, "
+        f"and called {found.unknown} unknown; of {found.strangers} strangers it took "
+        f"{found.accepted} for somebody."
+    )
 
 
 def _best_taught(outcome: Outcome) -> str:

@@ -1,0 +1,86 @@
+"""Is anybody of the sets that judge in the pictures that taught? Nearest neighbours, both ways.
+
+python benchmarks/leakage.py MODEL... --trained-on fairface_train112.zip \
+    --judged-on lfw112.zip fairface_val112.zip --out RESULT.json
+
+Every picture that judges is compared with every picture that taught, by each model's embeddings and
+by a difference hash of the pixels. A cosine says "as alike as": the report gives, beside the
+candidates, what share of LFW's own pairs of one person and of strangers are as alike, so that a
+reader can tell a person in both sets from the most alike of half a billion pairs of strangers.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossface.api import embed
+from crossface.audit.leakage import Hashes, find_leakage, hash_faces
+from crossface.core.files import sha256_file, write_json
+from crossface.data import open_faces
+from crossface.evaluation.scores import score_all_pairs
+from crossface.training.run import environment
+
+QUANTILES = (0.5, 0.9, 0.99, 0.999, 1.0)
+
+
+def nearest(judged: np.ndarray, trained: np.ndarray) -> np.ndarray:
+    """(N,) the largest cosine of each picture that judges with one that taught."""
+    best = np.full(len(judged), -1.0, np.float32)
+    for start in range(0, len(trained), 4096):
+        best = np.maximum(best, (judged @ trained[start : start + 4096].T).max(axis=1))
+    return best
+
+
+def look(model: str, trained: str, judged: str, threshold: float, hashes: Any) -> dict[str, Any]:
+    ours = embed(model, judged, flip=False)
+    theirs = embed(model, trained, flip=False)
+    report = find_leakage(ours, theirs, threshold=threshold, hashes=hashes)
+    report["most_alike"] = report["most_alike"][:20]
+    best = nearest(ours.embeddings, theirs.embeddings)
+    report["nearest"] = {str(q): round(float(np.quantile(best, q)), 4) for q in QUANTILES}
+    if len(set(ours.identities)) < len(ours.keys) and None not in ours.identities:
+        table = score_all_pairs(ours)
+        genuine = np.asarray(table.genuine)
+        report["genuine_pairs_as_alike"] = {
+            "at_the_threshold": round(float((genuine >= threshold).mean()), 5),
+            "as_the_most_alike_candidate": round(float((genuine >= best.max()).mean()), 5),
+        }
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--trained-on", required=True)
+    parser.add_argument("--judged-on", nargs="+", required=True)
+    parser.add_argument("--threshold", type=float, default=0.6)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    known: dict[str, Hashes] = {
+        place: hash_faces(open_faces(place)) for place in (args.trained_on, *args.judged_on)
+    }
+    found = {
+        Path(model).stem: {
+            "sha256": sha256_file(model),
+            **{
+                Path(judged).name: look(
+                    model,
+                    args.trained_on,
+                    judged,
+                    args.threshold,
+                    (known[judged], known[args.trained_on]),
+                )
+                for judged in args.judged_on
+            },
+        }
+        for model in args.models
+    }
+    write_json(args.out, {"models": found, "environment": environment()})
+
+
+if __name__ == "__main__":
+    main()
