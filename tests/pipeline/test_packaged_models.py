@@ -87,15 +87,24 @@ def test_alone_the_package_finds_and_recognises(photo):
     assert answer.fmr <= 1e-3
 
 
-def test_detect_needs_neither_torch_nor_a_network(photo, tmp_path):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["detect", "a.png"], "a.png  face 1  box "),
+        (["verify", "a.png", "b.jpg"], "same  similarity "),
+    ],
+    ids=["detect", "verify"],
+)
+def test_neither_torch_nor_a_network_is_needed(photo, tmp_path, words, said):
     photo.save(tmp_path / "a.png")
+    (tmp_path / "b.jpg").write_bytes(changed(photo))
     code = (
         "import sys, socket; sys.modules['torch'] = None; socket.socket.connect = None; "
         "from crossface.app.cli import main; sys.argv = ['crossface', *sys.argv[1:]]; main()"
     )
     environment = {name: value for name, value in os.environ.items() if "CROSSFACE" not in name}
     done = subprocess.run(
-        [sys.executable, "-c", code, "detect", "a.png"],
+        [sys.executable, "-c", code, *words],
         check=False,
         capture_output=True,
         text=True,
@@ -104,4 +113,4 @@ def test_detect_needs_neither_torch_nor_a_network(photo, tmp_path):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("a.png  face 1  box ")
+    assert said in done.stdout

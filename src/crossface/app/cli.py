@@ -34,6 +34,7 @@ COMMANDS = {
     "cluster": "crossface.app.commands.cluster",
     "bench": "crossface.app.commands.bench",
     "export": "crossface.app.commands.export",
+    "quantize": "crossface.app.commands.quantize",
     "models": "crossface.app.commands.models",
     "protocol": "crossface.app.commands.protocol",
     "protocols": "crossface.app.commands.protocols",
