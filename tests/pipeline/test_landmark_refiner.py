@@ -14,7 +14,7 @@ from crossface.core.files import sha256_file
 from crossface.core.geometry import apply_transform
 from crossface.core.template import ARCFACE_POINTS_112
 from crossface.pipeline.detectors import DetectorOptions, open_detector
-from crossface.pipeline.detectors.base import Detections
+from crossface.pipeline.detectors.base import Detections, suppress
 from crossface.pipeline.detectors.landmarks import (
     CROP_PX,
     EYES_PX,
@@ -198,3 +198,16 @@ def test_a_second_look_with_other_outputs_is_refused(tmp_path):
     look = constants(tmp_path / "look.onnx", {"score": np.zeros((1, 1), np.float32)})
     with pytest.raises(WeightsError, match="expected the outputs score, points, angles, got score"):
         open_detector(own(tmp_path, told(look)), threads=1)
+
+
+def test_two_guesses_that_become_one_face_are_one(tmp_path):
+    detector = open_detector(own(tmp_path, told(second(tmp_path))), threads=1)
+    true = face(200, 40, 0)
+    rough = np.stack([true + 14, true - 14]).astype(np.float32)
+    boxes = np.array([[60, 60, 160, 160], [10, 10, 90, 90]], np.float32)
+    found = Detections(boxes, np.array([0.6, 0.8], np.float32), rough)
+    assert len(suppress(found, 0.4)) == 2
+    detector.second = sees_dots
+    kept = detector.finish(dotted(true, 200, 5), found)
+    assert kept.scores.tolist() == [pytest.approx(np.sqrt(0.8 * 0.81), abs=1e-6)]
+    assert np.abs(kept.landmarks[0] - true).max() < 1

@@ -43,7 +43,7 @@ class DemoPlan:
     per_identity: int = 6
     nuisance: float = 0.8
     teacher_steps: int = 450
-    student_steps: int = 150
+    student_steps: int = 140
     batch_size: int = 64
     width: float = 0.25
     embedding_dim: int = 128

@@ -20,6 +20,7 @@ from crossface.pipeline.detectors.base import (
     OnnxDetector,
     cell_corners,
     grow,
+    suppress,
 )
 from crossface.pipeline.detectors.landmarks import LandmarkRefiner, refine
 from crossface.pipeline.runtimes.sessions import Session
@@ -125,7 +126,8 @@ class OwnDetector(OnnxDetector):
         """Landmarks, scores and poses of a second look, see ``detectors.landmarks.refine``."""
         if self.second is None:
             return found
-        return refine(image, found.take(np.arange(len(found))[:MOST_CANDIDATES]), self.second)
+        looked = refine(image, found.take(np.arange(len(found))[:MOST_CANDIDATES]), self.second)
+        return suppress(looked, self.max_overlap)  # two guesses may have become one face
 
     @property
     def least_candidate(self) -> float:
