@@ -4,10 +4,11 @@ python benchmarks/package_model.py RUN --name default --teacher-licence "Apache-
     --lfw lfw112.zip --lfw-pairs lfw_pairs.txt --fairface fairface_val112.zip \
     --fairface-pairs fairface_val_impostor_pairs.csv --out src/crossface/assets
 
-Writes NAME.onnx and NAME.json and prints the row for ``core/weights.toml``. Thresholds are chosen
-on one half of LFW's people and checked on the other; LFW and FairFace's validation set are looked
-at here and nowhere before. Everything is measured without the mirror image, as the runtime embeds;
-LFW's ten folds also with it, as the field does.
+Writes NAME.onnx and NAME.json and prints the row for ``core/weights.toml``; with --quantize-on
+NAME_int8 too, where the gate lets it through. Thresholds are chosen on one half of LFW's people and
+checked on the other; LFW and FairFace's validation set are looked at here and nowhere before.
+Everything is measured without the mirror image, as the runtime embeds; LFW's ten folds also with
+it, as the field does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from crossface.api import embed, export, load_model
+from crossface.api import embed, export, load_model, quantize
 from crossface.audit.groups import read_impostor_pairs
 from crossface.audit.report import audit_faces, common_threshold
 from crossface.core.files import sha256_file, write_json
@@ -80,6 +81,47 @@ def of_run(run: Path) -> dict:
     return {"config": config, "summary": summary, "environment": made}
 
 
+def write(plain: Path, name: str, options: argparse.Namespace, told: dict) -> dict:
+    """Measure an export, give it its threshold card, and write it and its card."""
+    target = options.out / f"{name}.onnx"
+    embedder = load_model(plain, threads=options.threads)
+    faces = embed(embedder, options.lfw, flip=False)
+    chosen, others = disjoint_halves(faces, HALVES_SEED)
+    card = make_card(chosen)
+    note = (
+        f"chosen on one half of LFW's people (seed {HALVES_SEED}), checked on the other, "
+        "which took no part"
+    )
+    card = card.model_copy(update={"notes": (*card.notes, note)})
+    write_threshold_card(
+        plain, card, target, contract=embedder.contract, input_spec=embedder.input_spec
+    )
+    mirrored = embed(target, options.lfw, threads=options.threads)
+    pairs = read_pairs(options.lfw_pairs)
+    list_name = Path(options.lfw_pairs).name
+    document = {
+        "name": name,
+        "sha256": sha256_file(target),
+        "bytes": target.stat().st_size,
+        "contract": embedder.contract.model_dump(mode="json"),
+        "input_spec": embedder.input_spec.model_dump(mode="json"),
+        "teacher_licence": options.teacher_licence,
+        "data": [FAIRFACE],
+        "caveat": CAVEAT,
+        "lfw": figures(evaluate_pairs(faces, pairs, list_name=list_name)),
+        "lfw_with_mirror_image": figures(evaluate_pairs(mirrored, pairs, list_name=list_name)),
+        "lfw_all_pairs": figures(evaluate_all_pairs(faces)),
+        "fairface_validation": groups(target, options),
+        "thresholds": card.model_dump(mode="json"),
+        "thresholds_checked": check_card(card, others),
+        **told,
+        "measured": environment(),
+    }
+    write_json(target.with_suffix(".json"), document)
+    print(f"[{name}]\npackaged = {target.name!r}\nsha256 = {document['sha256']!r}")
+    return document
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
@@ -87,55 +129,40 @@ def main() -> None:
     parser.add_argument("--teacher-licence", required=True)
     for name in ("lfw", "lfw-pairs", "fairface", "fairface-pairs"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--quantize-on", help="training crops: also NAME_int8, if the gate lets it")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
 
-    target = options.out / f"{options.name}.onnx"
     network = load_network(options.run / "student.safetensors")
-    with tempfile.TemporaryDirectory() as scratch:
-        plain = Path(scratch) / f"{options.name}.onnx"
-        report = export(options.run, plain)
-        embedder = load_model(plain, threads=options.threads)
-        faces = embed(embedder, options.lfw, flip=False)
-        chosen, others = disjoint_halves(faces, HALVES_SEED)
-        card = make_card(chosen)
-        note = (
-            f"chosen on one half of LFW's people (seed {HALVES_SEED}), checked on the other, "
-            "which took no part"
-        )
-        card = card.model_copy(update={"notes": (*card.notes, note)})
-        write_threshold_card(
-            plain, card, target, contract=embedder.contract, input_spec=embedder.input_spec
-        )
-    mirrored = embed(target, options.lfw, threads=options.threads)
-    pairs = read_pairs(options.lfw_pairs)
-    name = Path(options.lfw_pairs).name
     made = of_run(options.run)
-    document = {
-        "name": options.name,
-        "sha256": sha256_file(target),
-        "bytes": target.stat().st_size,
+    told = {
         "parameters": sum(p.numel() for p in network.net.parameters()),
-        "contract": embedder.contract.model_dump(mode="json"),
-        "input_spec": embedder.input_spec.model_dump(mode="json"),
         "method": made["config"]["distiller"]["name"],
         "teacher": made["config"]["teacher"]["path"],
-        "teacher_licence": options.teacher_licence,
-        "data": [FAIRFACE],
-        "caveat": CAVEAT,
-        "lfw": figures(evaluate_pairs(faces, pairs, list_name=name)),
-        "lfw_with_mirror_image": figures(evaluate_pairs(mirrored, pairs, list_name=name)),
-        "lfw_all_pairs": figures(evaluate_all_pairs(faces)),
-        "fairface_validation": groups(target, options),
-        "thresholds": card.model_dump(mode="json"),
-        "thresholds_checked": check_card(card, others),
-        "parity": asdict(report.parity),
         "made": made,
-        "measured": environment(),
     }
-    write_json(target.with_suffix(".json"), document)
-    print(f"[{options.name}]\npackaged = {target.name!r}\nsha256 = {document['sha256']!r}")
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = Path(scratch) / f"{options.name}.onnx"
+        parity = asdict(export(options.run, plain).parity)
+        write(plain, options.name, options, told | {"parity": parity})
+        if options.quantize_on is None:
+            return
+        small = Path(scratch) / f"{options.name}_int8.onnx"
+        gate = quantize(
+            plain,
+            small,
+            calibrate=options.quantize_on,
+            data=options.lfw,
+            pairs=options.lfw_pairs,
+        )
+        write_json(
+            options.out / f"{options.name}_int8_gate.json", gate | {"measured": environment()}
+        )
+        if not gate["accepted"]:
+            print(f"{options.name}_int8 is not kept: {'; '.join(gate['reasons'])}")
+            return
+        write(small, f"{options.name}_int8", options, told | {"gate": gate})
 
 
 if __name__ == "__main__":
