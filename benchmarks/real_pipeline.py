@@ -39,7 +39,7 @@ def members(archive: zipfile.ZipFile) -> dict[str, str]:
 
 
 def largest(faces):
-    return max(faces, key=lambda face: face.bbox.width * face.bbox.height)
+    return max(faces, key=lambda face: face.prominence)
 
 
 def holds(box, x: float, y: float) -> bool:
