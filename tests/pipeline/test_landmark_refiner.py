@@ -21,6 +21,7 @@ from crossface.pipeline.detectors.landmarks import (
     TEMPLATE,
     crop_matrix,
     face_crop,
+    fill_their_boxes,
     refine,
 )
 from pipeline.onnx_files import STRIDES, constants
@@ -147,7 +148,7 @@ def second(folder, score=1.0):
         folder / "look.onnx",
         {
             "score": np.array([[score]], np.float32),
-            "points": np.full((1, 10), 0.25, np.float32),
+            "points": np.full((1, 10), 0.05, np.float32),
             "angles": np.zeros((1, 3), np.float32),
         },
         shape=("N", 3, 64, 64),
@@ -165,9 +166,9 @@ def test_a_detector_looks_twice_where_its_file_says_so(tmp_path):
     look = second(tmp_path, score=1.0)
     (found,) = open_detector(own(tmp_path, told(look)), threads=1).detect([IMAGE])
     assert found.scores.tolist() == [0.5]  # of 0.25 and 1
-    # three looks, each a quarter of an eye distance to the right and down
+    # three looks, each a twentieth of an eye distance to the right and down
     moved = found.landmarks[0].mean(0) - 48
-    np.testing.assert_allclose(moved, 3 * 0.25 * 16, atol=0.5)
+    np.testing.assert_allclose(moved, 3 * 0.05 * 16, atol=0.2)
     (none,) = open_detector(own(tmp_path, told(look), min_score=0.6), threads=1).detect([IMAGE])
     assert len(none) == 0
     options = DetectorOptions(min_score=0.45)
@@ -204,10 +205,37 @@ def test_two_guesses_that_become_one_face_are_one(tmp_path):
     detector = open_detector(own(tmp_path, told(second(tmp_path))), threads=1)
     true = face(200, 40, 0)
     rough = np.stack([true + 14, true - 14]).astype(np.float32)
-    boxes = np.array([[60, 60, 160, 160], [10, 10, 90, 90]], np.float32)
+    boxes = np.array([[20, 47, 127, 154], [74, 47, 181, 154]], np.float32)
     found = Detections(boxes, np.array([0.6, 0.8], np.float32), rough)
     assert len(suppress(found, 0.4)) == 2
     detector.second = sees_dots
     kept = detector.finish(dotted(true, 200, 5), found)
     assert kept.scores.tolist() == [pytest.approx(np.sqrt(0.8 * 0.81), abs=1e-6)]
     assert np.abs(kept.landmarks[0] - true).max() < 1
+
+
+@pytest.mark.parametrize("roll", [0, 40, 90])
+def test_landmarks_must_fill_their_box(roll):
+    points = face(200, 40, roll).astype(np.float32)
+    scale, middle = 40 / 35.24, np.array([57.5, 63.5]) - ARCFACE_POINTS_112.mean(axis=0)
+    turn = np.radians(roll)
+    linear = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    x, y = linear @ middle + 100
+    side = scale * 2 * np.sqrt(41.5 * 53.5)
+
+    def fits(share, dx=0.0):
+        half, shift = share * side / 2, dx * share * side
+        box = [x - half + shift, y - half, x + half + shift, y + half]
+        one = np.ones(1, np.float32)
+        return bool(fill_their_boxes(Detections(np.array([box], np.float32), one, points[None]))[0])
+
+    assert fits(1)
+    assert fits(1.65)
+    assert fits(0.62)
+    assert fits(1, dx=0.3)
+    assert not fits(1.75)
+    assert not fits(0.55)
+    assert not fits(1, dx=0.4)
+    assert not fill_their_boxes(
+        Detections(np.array([[0, 0, 9, 9]], np.float32), np.ones(1, np.float32), points[None] * 0)
+    )[0]

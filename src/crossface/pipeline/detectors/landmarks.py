@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from crossface.core.errors import WeightsError
 from crossface.core.geometry import (
@@ -18,6 +19,7 @@ from crossface.core.geometry import (
 )
 from crossface.core.template import ARCFACE_POINTS_112
 from crossface.core.types import FloatArray, UInt8Batch, UInt8Image
+from crossface.data.scenes.cuts import FACE_ELLIPSE_112
 from crossface.pipeline.detectors.base import Detections
 from crossface.pipeline.runtimes.sessions import Session, float_outputs
 
@@ -45,6 +47,8 @@ ROUNDS = 3
 
 _FARTHEST = 2.0  # eye distances that a landmark may be moved in one look
 _BATCH = 32
+_FACE_112 = FACE_ELLIPSE_112
+_LARGER, _APART = 1.7, 0.35  # a box's side over its face's, their middles in sides
 
 Look = Callable[[UInt8Batch], tuple[FloatArray, FloatArray, FloatArray]]
 """(N, 64, 64, 3) crops to scores (N, 1) in [0, 1], points (N, 10) and angles (N, 3)."""
@@ -117,6 +121,25 @@ def refine(image: UInt8Image, found: Detections, look: Look, *, rounds: int = RO
         points.astype(np.float32),
         np.array(poses, dtype=np.float32),
     )
+
+
+def fill_their_boxes(found: Detections) -> npt.NDArray[np.bool_]:
+    """(N,) whether the landmarks belong to a face about as large as its box and in its middle.
+
+    On validation scenes this held for every true face of a score of 0.65 or more; where a second
+    look finds no face it sends landmarks anywhere.
+    """
+    fitting = np.zeros(len(found), dtype=bool)
+    for row, (box, points) in enumerate(zip(found.boxes, found.landmarks, strict=True)):
+        if float(np.ptp(points)) < 1:
+            continue
+        matrix = umeyama(ARCFACE_POINTS_112, points)
+        (middle,) = apply_transform(matrix, np.array([_FACE_112[:2]]))
+        size = np.sqrt(max(float((box[2] - box[0]) * (box[3] - box[1])), 1.0))
+        larger = size / (2 * np.sqrt(_FACE_112[2] * _FACE_112[3]) * np.hypot(*matrix[:, 0]))
+        apart = float(np.linalg.norm(middle - (box[:2] + box[2:]) / 2)) / size
+        fitting[row] = 1 / _LARGER < larger < _LARGER and apart < _APART
+    return fitting
 
 
 def crop_matrix(points: Float64Array) -> Float64Array:

@@ -22,7 +22,7 @@ from crossface.pipeline.detectors.base import (
     grow,
     suppress,
 )
-from crossface.pipeline.detectors.landmarks import LandmarkRefiner, refine
+from crossface.pipeline.detectors.landmarks import LandmarkRefiner, fill_their_boxes, refine
 from crossface.pipeline.runtimes.sessions import Session
 
 DETECTOR_KEY = "crossface.detector"
@@ -127,6 +127,7 @@ class OwnDetector(OnnxDetector):
         if self.second is None:
             return found
         looked = refine(image, found.take(np.arange(len(found))[:MOST_CANDIDATES]), self.second)
+        looked = looked.take(fill_their_boxes(looked))
         return suppress(looked, self.max_overlap)  # two guesses may have become one face
 
     @property

@@ -17,7 +17,7 @@ from crossface.data.scenes import Scene, Scenes
 from crossface.nets.detector import FaceDetector
 from crossface.nets.landmarks import LandmarkNet
 from crossface.pipeline.detectors.base import Detections, suppress
-from crossface.pipeline.detectors.landmarks import crop_tensor, refine
+from crossface.pipeline.detectors.landmarks import crop_tensor, fill_their_boxes, refine
 from crossface.training.checkpoint import Progressed, load_checkpoint, save_checkpoint
 from crossface.training.detector.config import DetectorConfig
 from crossface.training.detector.looks import LookBatch, look_batches, look_losses
@@ -129,7 +129,8 @@ def look_again(net: LandmarkNet, scene: Scene, found: Detections) -> Detections:
             score, points, angles = net(torch.from_numpy(crop_tensor(crops)))
         return score.numpy(), points.numpy(), angles.numpy()
 
-    again = suppress(refine(scene.image, found, look), MAX_OVERLAP)
+    looked = refine(scene.image, found, look)
+    again = suppress(looked.take(fill_their_boxes(looked)), MAX_OVERLAP)
     return again.take(np.argsort(-again.scores, kind="stable"))
 
 
