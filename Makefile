@@ -41,10 +41,12 @@ docs: $(STAMP) ## regenerate the command-line page
 
 retrain-default: $(STAMP) ## the packaged models again, from FAIRFACE= TEACHER= LFW= LFW_PAIRS= FAIRFACE_VAL= FAIRFACE_PAIRS= RETINAFACE= YUNET= FSANET_1X1= FSANET_VAR=
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,openvino]'
-	$(BIN)/crossface distill configs/default_student.toml --data "$(FAIRFACE)" --teacher "$(TEACHER)" --out build/default
-	$(BIN)/python benchmarks/package_model.py build/default --name default --teacher-licence Apache-2.0 \
-		--lfw "$(LFW)" --lfw-pairs "$(LFW_PAIRS)" --fairface "$(FAIRFACE_VAL)" \
-		--fairface-pairs "$(FAIRFACE_PAIRS)" --out src/crossface/assets
+	for name in default tiny; do \
+		$(BIN)/crossface distill configs/$${name}_student.toml --data "$(FAIRFACE)" --teacher "$(TEACHER)" --out build/$$name && \
+		$(BIN)/python benchmarks/package_model.py build/$$name --name $$name --teacher-licence Apache-2.0 \
+			--lfw "$(LFW)" --lfw-pairs "$(LFW_PAIRS)" --fairface "$(FAIRFACE_VAL)" \
+			--fairface-pairs "$(FAIRFACE_PAIRS)" --quantize-on "$(FAIRFACE)" --out src/crossface/assets || exit 1; \
+	done
 	$(BIN)/crossface train-detector configs/detector.toml --crops "$(FAIRFACE)" \
 		--detector "$(RETINAFACE)" --detector "$(YUNET)" --pose "$(FSANET_1X1)" --pose "$(FSANET_VAR)" \
 		--out build/detector --onnx src/crossface/assets/detector.onnx
