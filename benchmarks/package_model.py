@@ -130,6 +130,7 @@ def main() -> None:
     for name in ("lfw", "lfw-pairs", "fairface", "fairface-pairs"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--quantize-on", help="training crops: also NAME_int8, if the gate lets it")
+    parser.add_argument("--int8-only", action="store_true", help="NAME itself is there already")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -145,7 +146,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / f"{options.name}.onnx"
         parity = asdict(export(options.run, plain).parity)
-        write(plain, options.name, options, told | {"parity": parity})
+        if not options.int8_only:
+            write(plain, options.name, options, told | {"parity": parity})
         if options.quantize_on is None:
             return
         small = Path(scratch) / f"{options.name}_int8.onnx"

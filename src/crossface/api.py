@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PathLike = str | Path
 
 _PARITY_CROPS = 64
-_QUANTIZE_CROPS = 512  # to calibrate on, to choose layers by, and to judge by: so many each
+_QUANTIZE_CROPS = 256  # to calibrate on, to choose layers by, and to judge by: so many each
 
 
 def load_model(
