@@ -114,3 +114,15 @@ def test_neither_torch_nor_a_network_is_needed(photo, tmp_path, words, said):
     )
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
+
+
+def test_all_packaged_recognisers_share_one_space(photo):
+    """A gallery of one may be searched with another, from phone to server."""
+    names = [row.name for row in PACKAGED if row.task == "embedding"]
+    faces = {name: crossface.FaceAnalysis(name).get(photo) for name in names}
+    best = {n: max(found, key=lambda face: face.prominence) for n, found in faces.items()}
+    first = best[DEFAULT_MODEL]
+    for name, face in best.items():
+        contract = crossface.FaceAnalysis(name).contract
+        assert contract.comparable_with(crossface.FaceAnalysis().contract), name
+        assert float(face.embedding @ first.embedding) > 0.6, name
