@@ -236,6 +236,10 @@ def test_landmarks_must_fill_their_box(roll):
     assert not fits(1.75)
     assert not fits(0.55)
     assert not fits(1, dx=0.4)
-    assert not fill_their_boxes(
-        Detections(np.array([[0, 0, 9, 9]], np.float32), np.ones(1, np.float32), points[None] * 0)
-    )[0]
+    for broken in (points * 0 + [100, 300], points * np.nan):
+        found = Detections(
+            np.array([[95, 295, 105, 305]], np.float32),
+            np.ones(1, np.float32),
+            broken[None].astype(np.float32),
+        )
+        assert not fill_their_boxes(found)[0]

@@ -117,12 +117,12 @@ class RunFolder:
         with (self.path / METRICS).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(clean) + "\n")
 
-    def drop_metrics_after(self, step: int) -> None:
-        """Forget lines of steps that a resumed run will do again."""
+    def drop_metrics_after(self, step: int, *, counter: str = "step") -> None:
+        """Forget lines of steps that a resumed run will do again, counted by ``counter``."""
         file = self.path / METRICS
         if not file.exists():
             return
-        kept = [line for line in self.metrics() if line.get("step", 0) <= step]
+        kept = [line for line in self.metrics() if line.get(counter, 0) <= step]
         with atomic_path(file) as temporary:
             text = "".join(json.dumps(line) + "\n" for line in kept)
             temporary.write_text(text, encoding="utf-8")

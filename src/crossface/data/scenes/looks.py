@@ -84,7 +84,9 @@ def moved(
 ) -> Float64Array:
     """(5, 2) landmarks as a detector with these errors would give them, see ``_ROUGH``."""
     single, whole, size, roll = spread
-    eyes = max(float(np.linalg.norm(points[1] - points[0])), 0.2 * float(np.ptp(points)))
+    eyes = max(
+        float(np.linalg.norm(points[1] - points[0])), 0.2 * float(np.ptp(points, axis=0).max())
+    )
     middle = points.mean(axis=0)
     angle, scale = np.radians(rng.normal(0, roll)), np.exp(rng.normal(0, size))
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -20,7 +20,7 @@ from crossface.core.geometry import (
 from crossface.core.template import ARCFACE_POINTS_112
 from crossface.core.types import FloatArray, UInt8Batch, UInt8Image
 from crossface.data.scenes.cuts import FACE_ELLIPSE_112
-from crossface.pipeline.detectors.base import Detections
+from crossface.pipeline.detectors.base import Detections, suppress
 from crossface.pipeline.runtimes.sessions import Session, float_outputs
 
 CROP_PX = 64
@@ -45,9 +45,12 @@ OUTPUTS = {"score": 1, "points": 10, "angles": 3}
 ROUNDS = 3
 """Looks at every face, each at the crop that the one before aligned."""
 
+MOST_CANDIDATES = 300
+"""Faces of one picture that get a second look, the best first."""
+
 _FARTHEST = 2.0  # eye distances that a landmark may be moved in one look
 _BATCH = 32
-_FACE_112 = FACE_ELLIPSE_112
+_FACE_PX = 2 * float(np.sqrt(FACE_ELLIPSE_112[2] * FACE_ELLIPSE_112[3]))  # in the template
 _LARGER, _APART = 1.7, 0.35  # a box's side over its face's, their middles in sides
 
 Look = Callable[[UInt8Batch], tuple[FloatArray, FloatArray, FloatArray]]
@@ -87,14 +90,26 @@ class LandmarkRefiner:
         return score, points, angles
 
 
-def refine(image: UInt8Image, found: Detections, look: Look, *, rounds: int = ROUNDS) -> Detections:
+def look_again(image: UInt8Image, found: Detections, look: Look, max_overlap: float) -> Detections:
+    """The faces that are left of some guesses after a closer look, best first.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        found: in its pixels, best first; the first ``MOST_CANDIDATES`` are looked at.
+        look: the network.
+        max_overlap: two guesses may become one face; see ``base.suppress``.
+    """
+    looked = refine(image, found.take(np.arange(len(found))[:MOST_CANDIDATES]), look)
+    return suppress(looked.take(fill_their_boxes(looked)), max_overlap)
+
+
+def refine(image: UInt8Image, found: Detections, look: Look) -> Detections:
     """The same faces with landmarks, head poses and scores of a closer look.
 
     Args:
         image: (H, W, 3) uint8 RGB, at any resolution.
         found: in its pixels; their landmarks need only be rough.
-        look: the network.
-        rounds: how often it looks, each time at crops aligned by what it said last.
+        look: the network, which looks ``ROUNDS`` times.
 
     Returns:
         The same rows. A score is the geometric mean of the detector's and the last look's.
@@ -102,7 +117,7 @@ def refine(image: UInt8Image, found: Detections, look: Look, *, rounds: int = RO
     if not len(found):
         return found
     points = found.landmarks.astype(np.float64)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         matrices = [crop_matrix(p) for p in points]
         crops = np.stack([face_crop(image, matrix) for matrix in matrices])
         score, moved, angles = look(crops)
@@ -131,12 +146,14 @@ def fill_their_boxes(found: Detections) -> npt.NDArray[np.bool_]:
     """
     fitting = np.zeros(len(found), dtype=bool)
     for row, (box, points) in enumerate(zip(found.boxes, found.landmarks, strict=True)):
-        if float(np.ptp(points)) < 1:
+        if not np.isfinite(points).all() or float(np.ptp(points, axis=0).max()) < 1:
             continue
         matrix = umeyama(ARCFACE_POINTS_112, points)
-        (middle,) = apply_transform(matrix, np.array([_FACE_112[:2]]))
+        (middle,) = apply_transform(matrix, np.array([FACE_ELLIPSE_112[:2]]))
         size = np.sqrt(max(float((box[2] - box[0]) * (box[3] - box[1])), 1.0))
-        larger = size / (2 * np.sqrt(_FACE_112[2] * _FACE_112[3]) * np.hypot(*matrix[:, 0]))
+        larger = size / (
+            2 * np.sqrt(FACE_ELLIPSE_112[2] * FACE_ELLIPSE_112[3]) * np.hypot(*matrix[:, 0])
+        )
         apart = float(np.linalg.norm(middle - (box[:2] + box[2:]) / 2)) / size
         fitting[row] = 1 / _LARGER < larger < _LARGER and apart < _APART
     return fitting

@@ -20,9 +20,8 @@ from crossface.pipeline.detectors.base import (
     OnnxDetector,
     cell_corners,
     grow,
-    suppress,
 )
-from crossface.pipeline.detectors.landmarks import LandmarkRefiner, fill_their_boxes, refine
+from crossface.pipeline.detectors.landmarks import LandmarkRefiner, look_again
 from crossface.pipeline.runtimes.sessions import Session
 
 DETECTOR_KEY = "crossface.detector"
@@ -33,10 +32,6 @@ OUTPUTS = {"score": 1, "box": 4, "points": 10, "angles": 3}
 
 DEGREES = 90.0
 """Unit of the angles."""
-
-
-MOST_CANDIDATES = 300
-"""Faces of one picture that get a second look, the best first."""
 
 
 class LandmarksFile(BaseModel):
@@ -123,12 +118,10 @@ class OwnDetector(OnnxDetector):
         self.second = LandmarkRefiner(Session(path, **session))
 
     def finish(self, image: UInt8Image, found: Detections) -> Detections:
-        """Landmarks, scores and poses of a second look, see ``detectors.landmarks.refine``."""
+        """Landmarks, scores and poses of a second look, see ``detectors.landmarks.look_again``."""
         if self.second is None:
             return found
-        looked = refine(image, found.take(np.arange(len(found))[:MOST_CANDIDATES]), self.second)
-        looked = looked.take(fill_their_boxes(looked))
-        return suppress(looked, self.max_overlap)  # two guesses may have become one face
+        return look_again(image, found, self.second, self.max_overlap)
 
     @property
     def least_candidate(self) -> float:

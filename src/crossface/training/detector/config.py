@@ -76,7 +76,7 @@ class LandmarksConfig(Section):
     """
 
     steps: int = Field(default=3000, ge=0)
-    scenes_a_step: int = Field(default=8, gt=0)
+    scenes_a_step: int = Field(default=8, ge=2)
     lr: float = Field(default=4e-3, gt=0)
     channels: tuple[int, int, int, int] = Field(default=(12, 24, 32, 40), strict=False)
 

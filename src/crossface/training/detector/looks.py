@@ -19,6 +19,7 @@ from crossface.data.scenes.looks import guesses
 from crossface.nets.detector import FaceDetector
 from crossface.nets.landmarks import LandmarkOutputs
 from crossface.pipeline.detectors.landmarks import (
+    CROP_PX,
     DEGREES,
     EYES_PX,
     TEMPLATE,
@@ -86,7 +87,7 @@ def look_batch(scenes: Scenes, detector: FaceDetector, scenes_a_step: int, step:
             points.append((apart / EYES_PX).reshape(10))
             roll = float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
             angles.append(turned(scene.angles[face].astype(np.float64), roll) / DEGREES)
-    shape = (len(crops), 64, 64, 3)
+    shape = (len(crops), CROP_PX, CROP_PX, 3)
     return LookBatch(
         torch.from_numpy(crop_tensor(np.array(crops, dtype=np.uint8).reshape(shape))),
         torch.tensor(faces),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -16,8 +16,7 @@ from crossface.core.types import FloatArray, UInt8Batch
 from crossface.data.scenes import Scene, Scenes
 from crossface.nets.detector import FaceDetector
 from crossface.nets.landmarks import LandmarkNet
-from crossface.pipeline.detectors.base import Detections, suppress
-from crossface.pipeline.detectors.landmarks import crop_tensor, fill_their_boxes, refine
+from crossface.pipeline.detectors.landmarks import Look, crop_tensor, look_again
 from crossface.training.checkpoint import Progressed, load_checkpoint, save_checkpoint
 from crossface.training.detector.config import DetectorConfig
 from crossface.training.detector.looks import LookBatch, look_batches, look_losses
@@ -29,6 +28,7 @@ from crossface.training.schedules import warmup_cosine
 from crossface.training.signals import StopRequest
 
 CHECKPOINT = "landmarks.safetensors"
+_COUNTER = "landmarks_step"
 _FINAL_FRACTION = 0.01
 
 
@@ -49,6 +49,35 @@ def train_second_look(
         Interrupted: after Ctrl-C, saved.
         TrainingStopped: a loss that is no number.
     """
+    state = _start(config, folder.path / CHECKPOINT)
+    folder.drop_metrics_after(state.done.step, counter=_COUNTER)
+    steps = range(state.done.step, state.done.step if finish else config.landmarks.steps)
+    stream = look_batches(scenes, detector, config.landmarks.scenes_a_step, steps)
+    with StopRequest() as stop, Progress("landmarks", len(steps), enabled=show_progress) as bar:
+        try:
+            _learn(state, stream, folder, stop, bar)
+        finally:
+            getattr(stream, "close", lambda: None)()
+    if stop.wanted:
+        raise Interrupted(
+            f"{stop.signal_name}: saved at step {state.done.step} of the landmarks; go on with: "
+            f"crossface train-detector --resume {folder.path}"
+        )
+    return state.average.net.eval(), state.done
+
+
+@dataclass(slots=True)
+class _State:
+    config: DetectorConfig
+    path: Path
+    net: LandmarkNet
+    optimizer: torch.optim.Optimizer
+    average: WeightAverage[LandmarkNet]
+    done: Progressed = field(default_factory=Progressed)
+
+
+def _start(config: DetectorConfig, path: Path) -> _State:
+    """A new network, or the one of the checkpoint where there is one."""
     told = config.landmarks
     torch.manual_seed(config.seed)
     net = LandmarkNet(told.channels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -59,54 +88,48 @@ def train_second_look(
         {"params": others, "weight_decay": 0.0},
     ]
     optimizer = MuonAdamW(groups, lr=told.lr)
-    average = WeightAverage(net, config.ema_decay)
-    done = Progressed()
-    path = folder.path / CHECKPOINT
+    state = _State(config, path, net, optimizer, WeightAverage(net, config.ema_decay))
     if path.exists():
-        done = load_checkpoint(
+        state.done = load_checkpoint(
             path,
             objective=net,
             optimizer=optimizer,
-            average=average,
+            average=state.average,
             config_digest=config.landmarks_digest(),
         )
+    return state
+
+
+def _learn(
+    state: _State, stream: Iterator[LookBatch], folder: RunFolder, stop: StopRequest, bar: Progress
+) -> None:
+    config, done, last = state.config, state.done, state.config.landmarks.steps
     start, start_core = time.monotonic() - done.elapsed_s, time.process_time() - done.core_s
-    left = range(done.step, done.step if finish else told.steps)
-    stream = look_batches(scenes, detector, told.scenes_a_step, left)
-    with StopRequest() as stop, Progress("landmarks", told.steps, enabled=show_progress) as bar:
-        bar.advance(done.step)
-        try:
-            for batch in stream:
-                _pace(optimizer, told.lr, done.step / told.steps)
-                losses = _step(net, optimizer, batch, config.clip_norm, done.step)
-                average.update(net)
-                done.step += 1
-                done.elapsed_s = time.monotonic() - start
-                done.core_s = time.process_time() - start_core
-                if done.step % config.log_every_steps == 0:
-                    line = {"landmarks_step": done.step, "core_s": round(done.core_s, 1), **losses}
-                    folder.log(line)
-                last = done.step == told.steps or stop.wanted
-                if last or done.step % config.checkpoint_every_steps == 0:
-                    save_checkpoint(
-                        path,
-                        objective=net,
-                        optimizer=optimizer,
-                        average=average,
-                        progressed=done,
-                        config_digest=config.landmarks_digest(),
-                    )
-                bar.advance(1, f"loss {losses['loss']:.3f}")
-                if stop.wanted:
-                    break
-        finally:
-            getattr(stream, "close", lambda: None)()
-    if stop.wanted:
-        raise Interrupted(
-            f"{stop.signal_name}: saved at step {done.step} of the landmarks; go on with: "
-            f"crossface train-detector --resume {folder.path}"
-        )
-    return average.net.eval(), done
+    for batch in stream:
+        _pace(state.optimizer, config.landmarks.lr, done.step / last)
+        losses = _step(state.net, state.optimizer, batch, config.clip_norm, done.step)
+        state.average.update(state.net)
+        done.step += 1
+        done.elapsed_s = time.monotonic() - start
+        done.core_s = time.process_time() - start_core
+        if done.step % config.log_every_steps == 0:
+            folder.log({_COUNTER: done.step, "core_s": round(done.core_s, 1), **losses})
+        if done.step == last or stop.wanted or done.step % config.checkpoint_every_steps == 0:
+            _save(state)
+        bar.advance(1, f"loss {losses['loss']:.3f}")
+        if stop.wanted:
+            return
+
+
+def _save(state: _State) -> None:
+    save_checkpoint(
+        state.path,
+        objective=state.net,
+        optimizer=state.optimizer,
+        average=state.average,
+        progressed=state.done,
+        config_digest=state.config.landmarks_digest(),
+    )
 
 
 def validate_second_look(
@@ -114,14 +137,18 @@ def validate_second_look(
 ) -> DetectorFigures:
     """Figures of both networks together on validation scenes."""
     found = find(detector, scenes, torch.device("cpu"))
-    looked = [look_again(net, scene, faces) for scene, faces in zip(scenes, found, strict=True)]
+    look = as_look(net)
+    looked = [
+        look_again(scene.image, faces, look, MAX_OVERLAP)
+        for scene, faces in zip(scenes, found, strict=True)
+    ]
     figures = measure(scenes, looked)
     folder.log({"landmarks": True, **{k: round(v, 5) for k, v in asdict(figures).items()}})
     return figures
 
 
-def look_again(net: LandmarkNet, scene: Scene, found: Detections) -> Detections:
-    """What is found in a scene after a second look, best first."""
+def as_look(net: LandmarkNet) -> Look:
+    """The network as the run time calls it."""
     net.eval()
 
     def look(crops: UInt8Batch) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -129,9 +156,7 @@ def look_again(net: LandmarkNet, scene: Scene, found: Detections) -> Detections:
             score, points, angles = net(torch.from_numpy(crop_tensor(crops)))
         return score.numpy(), points.numpy(), angles.numpy()
 
-    looked = refine(scene.image, found, look)
-    again = suppress(looked.take(fill_their_boxes(looked)), MAX_OVERLAP)
-    return again.take(np.argsort(-again.scores, kind="stable"))
+    return look
 
 
 def _pace(optimizer: torch.optim.Optimizer, lr: float, progress: float) -> None:
