@@ -134,6 +134,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    if options.int8_only and options.quantize_on is None:
+        parser.error("--int8-only needs --quantize-on")
 
     network = load_network(options.run / "student.safetensors")
     made = of_run(options.run)

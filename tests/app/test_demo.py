@@ -192,9 +192,12 @@ def test_axis_puts_values_where_they_belong():
 
 def test_the_packaged_models_enrol_and_identify_drawn_people(demo):
     told = read(demo)["packaged"]
-    assert told["pictures"] == 12 + told["enrolled"]  # 24 people; strangers come after the 30th
-    assert told["found"] <= told["pictures"]
-    assert told["right"] + told["unknown"] + told["wrong"] <= told["enrolled"] <= 12
+    assert told["pictures"] == 12 + told["enrolled"] + 12  # 24 people, half of them strangers
+    judged = told["right"] + told["unknown"] + told["wrong"] + told["strangers"]
+    assert told["found"] == told["enrolled"] + judged
+    assert 6 < told["enrolled"] <= 12
+    assert 6 < told["strangers"] <= 12
+    assert told["accepted"] <= told["strangers"]
     assert told["fpir"] == 0.01
     assert (demo / "people.db").exists()
     assert told["photos"] == []
@@ -209,7 +212,9 @@ def test_a_photo_of_the_reader_is_shown_with_what_was_found(tmp_path):
     (answer,) = found.photos
     assert answer.name == "astronaut.png"
     assert answer.faces
-    assert answer.said.startswith("the same person as its mirrored, smaller, recompressed self")
+    assert answer.said.startswith(
+        "one face, the same person as its mirrored, smaller, recompressed self"
+    )
 
 
 def test_a_photo_that_cannot_be_read_is_said_before_anything_is_done(tmp_path):

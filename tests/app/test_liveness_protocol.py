@@ -109,7 +109,6 @@ def test_a_table_of_scores_stands_in_the_models_place(tmp_path, capsys):
     [
         (["s.csv", "liveness", "--data", "x"], "s.csv holds scores: --data and --detector"),
         (["m.onnx", "liveness"], "--data is missing"),
-        (["m.onnx", "liveness", "--data", "x"], "--detector is missing"),
         (["s.csv", "liveness", "--pairs", "p"], "the protocol liveness has no pairs"),
         (["s.csv", "liveness", "--no-flip"], "the protocol liveness has no flip"),
         (["m.onnx", "all-pairs"], "--data is missing"),

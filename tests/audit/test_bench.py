@@ -228,8 +228,7 @@ def test_what_goes_wrong_in_the_measuring_process_is_said_here(room, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--fruits"], "--detector is missing"),
-        (["--fruits", "--detector", "d.onnx"], "--pictures is missing"),
+        (["--fruits"], "--pictures is missing"),
         (["--pairs", "p.csv"], "belongs to --fruits"),
         (["--threads", "two"], "expected numbers with commas between them, got 'two'"),
         (["--threads", "0"], "--threads: expected numbers from 1 to 1024, got [0]"),

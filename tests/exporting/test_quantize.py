@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from crossface.core.errors import ParityError, WeightsError
+from crossface.core.errors import DataError, ParityError, WeightsError
 from crossface.core.vectors import unit
 from crossface.data.drawn import DrawnFaces
 from crossface.data.sampling import even_crops, mixed_crops
@@ -107,7 +107,7 @@ def test_a_model_that_cannot_bear_it_is_refused_and_nothing_is_written(tmp_path,
 
 
 def test_too_few_crops_and_files_without_layers_are_refused(tmp_path, crops):
-    with pytest.raises(ValueError, match="at least 64 crops, got 10"):
+    with pytest.raises(DataError, match="at least 64 crops, got 10"):
         quantize_onnx(tmp_path / "m.onnx", tmp_path / "q.onnx", crops=crops[:10])
     pool = helper.make_node("GlobalAveragePool", ["input"], ["p"])
     flat = helper.make_node("Flatten", ["p"], ["embedding"])

@@ -10,6 +10,7 @@ import pytest
 
 from crossface.core.files import sha256_file
 from crossface.data.drawn import DrawnFaces
+from crossface.exporting.detector import MAX_BYTES
 from crossface.pipeline.detectors import open_detector
 from crossface.pipeline.detectors.own import OwnDetector
 from crossface.pipeline.runtimes.sessions import Session
@@ -27,7 +28,7 @@ def card():
 def test_the_card_belongs_to_the_file(card):
     assert card["sha256"] == sha256_file(FILE)
     assert card["landmarks"] == {"file": SECOND.name, "sha256": sha256_file(SECOND)}
-    assert card["size_bytes"] == FILE.stat().st_size + SECOND.stat().st_size <= 500_000
+    assert card["size_bytes"] == FILE.stat().st_size + SECOND.stat().st_size <= MAX_BYTES
     told = json.loads(Session(FILE, threads=1).metadata["crossface.training"])
     assert {name: card[name] for name in told} == told
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from crossface.app.commands import detect, embed, models, verify
 from crossface.core.contract import EmbeddingContract, InputSpec
 from crossface.core.errors import CrossfaceError, UsageError, WeightsError
+from crossface.core.weights import known_weights
 from crossface.pipeline.analysis import FaceAnalysis
 from face_files import encode, pattern
 from pipeline.onnx_files import channel_means, constants, embedder, one_face, random_outputs
@@ -190,8 +191,7 @@ def test_models_lists_shows_and_verifies_files(room, tmp_path):
     code, out, _ = call(models, "verify", "--json")
     assert code == 0
     assert {(row["name"], row["ok"]) for row in json.loads(out)} == {
-        ("default", True),
-        ("default_detector", True),
+        (row.name, True) for row in known_weights() if row.packaged is not None
     }
     card = json.loads(call(models, "show", "default", "--json")[1])["card"]
     assert card["teacher"] == "reidentification_retail_0095.onnx"

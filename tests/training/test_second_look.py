@@ -162,7 +162,6 @@ def test_a_stopped_second_look_ends_with_the_same_weights(tmp_path, monkeypatch)
     config = tiny(landmarks=LandmarksConfig(steps=5, scenes_a_step=2, channels=(4, 4, 4, 4)))
     whole = train_detector(config, tmp_path / "whole", show_progress=False)
     assert whole.landmarks_steps == 5
-    assert whole.first_figures != whole.figures or whole.first_figures.recall == 0
     real = second_module._step
 
     def failing(net, optimizer, batch, clip_norm, step):
@@ -186,8 +185,8 @@ def test_a_longer_detector_gets_a_second_look_of_its_own(tmp_path):
     longer = train_detector(tiny(steps=3), tmp_path, resume=True, show_progress=False)
     fresh = train_detector(tiny(steps=3), tmp_path / "fresh", show_progress=False)
     assert longer.landmarks_steps == 2
-    assert longer.second is not None
-    assert fresh.second is not None
+    for name, value in fresh.second.state_dict().items():
+        torch.testing.assert_close(longer.second.state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_it_may_be_left_out(tmp_path):

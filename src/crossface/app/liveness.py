@@ -23,7 +23,7 @@ def liveness_report(
     Args:
         model: a CSV with kind,score, or MiniFASNet files with commas between them.
         data: photographs by kind.
-        detector: finds the faces.
+        detector: finds the faces; the package's own by default.
         threshold: taken for live from this score on.
         threads: CPU threads.
         progress: show progress on stderr.
@@ -38,16 +38,15 @@ def liveness_report(
         if data is not None or detector is not None:
             raise UsageError(f"{Path(model).name} holds scores: --data and --detector have no use")
         return evaluate_liveness(read_liveness_scores(model), threshold=threshold)
-    for name, value in (("data", data), ("detector", detector)):
-        if value is None:
-            raise UsageError(
-                f"liveness networks look at photographs: --{name} is missing; scores that you "
-                "have already are read from a CSV with kind,score in the model's place"
-            )
+    if data is None:
+        raise UsageError(
+            "liveness networks look at photographs: --data is missing; scores that you have "
+            "already are read from a CSV with kind,score in the model's place"
+        )
     from crossface.audit.liveness import open_presentations, score_liveness
     from crossface.pipeline.analysis import FaceAnalysis
 
-    presentations = open_presentations(str(data))
+    presentations = open_presentations(data)
     files = model.split(",")
     analysis = FaceAnalysis(None, detector, quality=False, liveness=files, threads=threads)
     named = "+".join(Path(file).stem for file in files)

@@ -146,4 +146,6 @@ def has_vnni() -> bool | None:
     if not file.is_file():
         return None
     words: Sequence[str] = file.read_text(encoding="utf-8", errors="replace").split()
+    if "flags" not in words:  # not an x86: other instructions do the same there
+        return None
     return "avx512_vnni" in words or "avx_vnni" in words

@@ -56,6 +56,7 @@ def export_detector(
     *,
     min_score: float,
     training: dict[str, Any],
+    scene_px: int = 256,
     second: LandmarksFile | None = None,
     opset: int = 18,
     atol: float = 1e-4,
@@ -70,6 +71,7 @@ def export_detector(
         out_path: the ONNX file; an old one is replaced only if the new one is kept.
         min_score: least score of a face, in (0, 1), after the second look where there is one.
         training: how it was made, of what, under which licences; JSON values.
+        scene_px: side of the scenes it learnt from.
         second: the second look that belongs to it, a file of ``export_landmarks`` beside this one.
         opset: version of the ONNX operators.
         atol: largest allowed difference of an output.
@@ -79,7 +81,7 @@ def export_detector(
         WeightsError: if the network cannot be written as ONNX.
         ParityError: if the export differs; nothing is left behind.
     """
-    spec = DetectorSpec(min_score=round(min_score, 4), landmarks=second)
+    spec = DetectorSpec(min_score=round(min_score, 4), scene_px=scene_px, landmarks=second)
     rows, columns = _sides("rows", "columns")
     step = STRIDES[-1]
     graph = _Graph(

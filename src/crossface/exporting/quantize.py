@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from crossface.core.errors import MissingExtra, ParityError, WeightsError
+from crossface.core.errors import DataError, MissingExtra, ParityError, WeightsError
 from crossface.core.files import atomic_path
 from crossface.core.geometry import normalise
 from crossface.core.progress import Progress
@@ -87,46 +87,64 @@ def quantize_onnx(
 
     Raises:
         MissingExtra: if onnx is not installed.
-        WeightsError: if the file is no recogniser, or has no layer that can be quantised.
+        DataError: too few crops.
+        WeightsError: if the file is no recogniser, takes one crop at a time only, or has no layer
+            that can be quantised.
         ParityError: if half of the layers would have to stay in float32.
     """
     if find_spec("onnx") is None:
         raise MissingExtra("onnx", "export")
     if len(crops) < LEAST_CROPS:
-        raise ValueError(f"quantisation needs at least {LEAST_CROPS} crops, got {len(crops)}")
+        raise DataError(f"quantisation needs at least {LEAST_CROPS} crops, got {len(crops)}")
     embedder = OnnxEmbedder(model, threads=1)
+    with tempfile.TemporaryDirectory() as folder:
+        calibration = normalise(crops[: len(crops) // 2], embedder.input_spec)
+        work = _Work(Path(folder), Path(model), calibration)
+        done = _choose(work, embedder, crops, mean_cosine, progress=progress)
+        if done.mean_cosine < mean_cosine:
+            raise ParityError(
+                f"{Path(out_path).name}: expected a mean cosine of {mean_cosine:g} to the "
+                f"original, with half of its {done.layers} layers left in float32 it is "
+                f"{done.mean_cosine:.4f}"
+            )
+        return _write(work, embedder, Path(out_path), done)
+
+
+def _choose(
+    work: _Work, embedder: OnnxEmbedder, crops: UInt8Batch, mean_cosine: float, *, progress: bool
+) -> Quantization:
+    """The fewest of the most sensitive layers left in float32 that bring the embeddings near
+    enough, or as near as half of the layers do.
+    """
     half = len(crops) // 2
     wanted = unit(embedder.embed(crops[half:]))
-    with tempfile.TemporaryDirectory() as folder:
-        work = _Work(Path(folder), Path(model), normalise(crops[:half], embedder.input_spec))
 
-        def near(names: Iterable[str]) -> FloatArray:
-            got = unit(OnnxEmbedder(work.quantise(names), threads=1).embed(crops[half:]))
-            cosines: FloatArray = (got.astype(np.float64) * wanted).sum(axis=1)
-            return cosines
+    def near(names: Iterable[str]) -> FloatArray:
+        tried = work.quantise(names)
+        got = unit(
+            OnnxEmbedder(tried, input_spec=embedder.input_spec, threads=1).embed(crops[half:])
+        )
+        cosines: FloatArray = (got.astype(np.float64) * wanted).sum(axis=1)
+        return cosines
 
-        sensitivity = _sensitivity(work, near, progress=progress)
-        kept: list[str] = []
-        for name in [None, *sorted(sensitivity, key=lambda n: -sensitivity[n])]:
-            kept += [] if name is None else [name]
-            if 2 * len(kept) > len(sensitivity):
-                break
-            cosines = near(set(sensitivity) - set(kept))
-            if cosines.mean() >= mean_cosine:
-                done = Quantization(
-                    embedder.contract.digest,
-                    half,
-                    len(crops) - half,
-                    round(float(cosines.mean()), 6),
-                    round(float(cosines.min()), 6),
-                    len(sensitivity),
-                    tuple(kept),
-                    {n: round(v, 6) for n, v in sensitivity.items()},
-                )
-                return _write(work, embedder, Path(out_path), done)
-    raise ParityError(
-        f"{Path(out_path).name}: expected a mean cosine of {mean_cosine:g} to the original, with "
-        f"half of its {len(sensitivity)} layers left in float32 it is {float(cosines.mean()):.4f}"
+    sensitivity = _sensitivity(work, near, progress=progress)
+    order = sorted(sensitivity, key=lambda name: -sensitivity[name])
+    kept: list[str] = []
+    cosines = near(sensitivity)
+    for name in order[: len(order) // 2]:
+        if cosines.mean() >= mean_cosine:
+            break
+        kept.append(name)
+        cosines = near(set(sensitivity) - set(kept))
+    return Quantization(
+        embedder.contract.digest,
+        half,
+        len(crops) - half,
+        round(float(cosines.mean()), 6),
+        round(float(cosines.min()), 6),
+        len(sensitivity),
+        tuple(kept),
+        {name: round(value, 6) for name, value in sensitivity.items()},
     )
 
 
@@ -141,7 +159,12 @@ class _Work:
         proto = onnx.load(model)
         self.metadata = {entry.key: entry.value for entry in proto.metadata_props}
         self.layers = _named(proto)
-        self._input = proto.graph.input[0].name
+        entry = proto.graph.input[0]
+        self._input = entry.name
+        fixed = entry.type.tensor_type.shape.dim[0].dim_value
+        if fixed and len(values) % fixed:
+            raise WeightsError(f"{model.name}: takes {fixed} crops at a time, a batch must be free")
+        self._batch = fixed or _BATCH
         if not self.layers:
             raise WeightsError(f"{model.name}: has no layer that can be quantised")
         onnx.save(proto, self._prepared)
@@ -155,7 +178,7 @@ class _Work:
             ort.quantize_static(
                 self._prepared,
                 self.tried,
-                _Reader(self._input, self._values),
+                _Reader(self._input, self._values, self._batch),
                 quant_format=ort.QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=ort.QuantType.QUInt8,
@@ -169,10 +192,10 @@ class _Work:
 class _Reader:
     """Calibration pictures, as onnxruntime asks for them."""
 
-    def __init__(self, name: str, values: FloatArray) -> None:
+    def __init__(self, name: str, values: FloatArray, batch: int) -> None:
         self._name = name
-        whole = len(values) // _BATCH * _BATCH
-        self._parts = iter(np.split(values[:whole], whole // _BATCH))
+        whole = len(values) // batch * batch
+        self._parts = iter(np.split(values[:whole], whole // batch))
 
     def get_next(self) -> dict[str, FloatArray] | None:
         part = next(self._parts, None)

@@ -23,8 +23,14 @@ def widen_into(wide: nn.Module, narrow: nn.Module) -> None:
         narrow: its tensors are nowhere larger.
 
     Raises:
-        ValueError: if the tensors have other names, other ranks, or are larger.
+        ValueError: if the tensors have other names, other ranks, or are larger, or if the
+            embeddings have other sizes.
     """
+    if getattr(wide, "embedding_dim", None) != getattr(narrow, "embedding_dim", None):
+        raise ValueError(
+            f"the embeddings have {getattr(narrow, 'embedding_dim', None)} and "
+            f"{getattr(wide, 'embedding_dim', None)} numbers"
+        )
     new, old = wide.state_dict(), narrow.state_dict()
     if new.keys() != old.keys():
         raise ValueError(f"the networks have other tensors: {sorted(new.keys() ^ old.keys())[0]}")

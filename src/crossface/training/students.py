@@ -33,6 +33,8 @@ def make_student(config: RunConfig, teacher: Embedder | None) -> Backbone:
                 f"{teacher.contract.dim}; a student in the teacher's space needs the same"
             )
     net = create_model(config.student.name, **options)
+    if config.student.widen and config.student.weights is None:
+        raise ConfigError("student.widen needs student.weights, a narrower network's file")
     if config.student.weights is not None:
         _start_from(config.student.weights, net, widen=config.student.widen)
     return net

@@ -23,7 +23,7 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         bool, typer.Option("--fruits", help="Time the whole pipeline on one thread instead.")
     ] = False,
     detector: Annotated[
-        str | None, typer.Option(help="With --fruits: ONNX file or name (crossface models list).")
+        str | None, typer.Option(help="With --fruits: ONNX file or name [crossface's own].")
     ] = None,
     pictures: Annotated[
         Path | None, typer.Option(help="With --fruits: folder or zip of photographs.")
@@ -60,10 +60,11 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     progress = not context.obj["quiet"]
     if fruits:
         from crossface.audit.fruits import FruitsJob, bench_fruits
+        from crossface.core.weights import DEFAULT_DETECTOR
 
         job = FruitsJob(
             model,
-            str(detector),
+            str(detector or DEFAULT_DETECTOR),
             str(pictures),
             pairs=None if pairs is None else str(pairs),
             budgets_ms=_numbers("budgets", budgets, float),
@@ -99,13 +100,12 @@ def _check(
 ) -> None:
     from crossface.core.errors import UsageError
 
-    needed = {"detector": detector, "pictures": pictures}
     if fruits:
-        missing = [name for name, value in needed.items() if value is None]
-        if missing:
-            raise UsageError(f"--fruits times a whole pipeline: --{missing[0]} is missing")
+        if pictures is None:
+            raise UsageError("--fruits times a whole pipeline: --pictures is missing")
         return
-    given = [name for name, value in (needed | others).items() if value]
+    every = {"detector": detector, "pictures": pictures} | others
+    given = [name for name, value in every.items() if value]
     if given:
         raise UsageError(f"--{given[0]} belongs to --fruits, which is missing")
 

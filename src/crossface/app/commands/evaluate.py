@@ -67,7 +67,8 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         ),
     ] = None,
     detector: Annotated[
-        str | None, typer.Option(help="For liveness: ONNX file or name of the face detector.")
+        str | None,
+        typer.Option(help="For liveness: face detector, ONNX file or name [crossface's own]."),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="For liveness: live from this score on.")

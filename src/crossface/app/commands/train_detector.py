@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +42,8 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     """Train a small face detector on composed scenes and export it.
 
     Crops are labelled once by permissive detectors and pasted, with drawn people, over procedural
-    grounds. The ONNX file tells five landmarks and the head pose of every face.
+    grounds. The ONNX file tells five landmarks and the head pose of every face; a second one beside
+    it looks again at each.
     """
     from crossface.api import default_run_folder
     from crossface.app.output import show_json
@@ -69,6 +71,8 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         base["crops"] = told
     if finish and resume is None:
         raise UsageError("--finish belongs to --resume")
+    if onnx is not None and onnx.suffix != ".onnx":
+        raise UsageError(f"--onnx: expected a file named *.onnx, got {onnx.name}")
     if resume is not None:
         given = config is not None or assignments or out is not None or set(base) - {"steps"}
         if given:
@@ -111,14 +115,24 @@ def _export(trained: TrainedDetector, folder: Path, file: Path) -> dict[str, Any
     second: LandmarksFile | None = None
     parity: dict[str, Any] = {}
     size = 0
-    if trained.second is not None:
-        beside = file.with_name(f"{file.stem}_landmarks.onnx")
-        made = export_landmarks(trained.second, beside, training={"detector": file.name})
-        second = LandmarksFile(file=beside.name, sha256=sha256_file(beside))
-        parity, size = {"landmarks": made.max_difference}, made.size_bytes
-    export = export_detector(
-        trained.net, file, min_score=trained.figures.min_score, training=card, second=second
-    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".detector-", dir=file.parent) as scratch:
+        whole = Path(scratch) / file.name
+        if trained.second is not None:
+            beside = whole.with_name(f"{file.stem}_landmarks.onnx")
+            made = export_landmarks(trained.second, beside, training=card)
+            second = LandmarksFile(file=beside.name, sha256=sha256_file(beside))
+            parity, size = {"landmarks": made.max_difference}, made.size_bytes
+        export = export_detector(
+            trained.net,
+            whole,
+            min_score=trained.figures.min_score,
+            scene_px=trained.config.scenes.side_px,
+            training=card,
+            second=second,
+        )
+        for made_file in sorted(Path(scratch).iterdir(), reverse=True):  # the second look first
+            made_file.replace(file.with_name(made_file.name))
     result: dict[str, Any] = {
         "run": str(folder),
         "model": str(file),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from crossface.core.errors import CrossfaceError
+from crossface.core.errors import NoFaceFound
 from crossface.core.images import decode_image
 from crossface.core.types import Face, UInt8Image, Verification
 from crossface.data.drawn import DrawnFaces
@@ -37,7 +37,7 @@ class PhotoAnswer:
         name: the file's.
         image: (H, W, 3) uint8 RGB.
         faces: found in it.
-        said: of its largest face, in a sentence.
+        said: of the faces in it, in a sentence.
     """
 
     name: str
@@ -101,7 +101,8 @@ def use_packaged(people: DrawnFaces, folder: Path, photos: Sequence[Path]) -> Pa
             if face is not None:
                 gallery.enroll(f"person {person}", [face])
                 known.add(person)
-        for person in [*known, *range(ENROLLED, min(ENROLLED + STRANGERS, people.identities))]:
+        others = range(min(ENROLLED, people.identities // 2), people.identities)[:STRANGERS]
+        for person in [*known, *others]:
             face = _face(analysis, people, person * people.per_identity + 1, result)
             if face is not None:
                 _judge(gallery.identify(face), person, known, result)
@@ -142,9 +143,10 @@ def _photo(analysis: FaceAnalysis, path: Path) -> PhotoAnswer:
     faces = analysis.get(image, name=path.name)
     try:
         answer = verify(image, _damaged(image), model=analysis)
-    except CrossfaceError as error:
-        return PhotoAnswer(path.name, image, faces, str(error))
-    return PhotoAnswer(path.name, image, faces, _told(answer))
+    except NoFaceFound as error:
+        return PhotoAnswer(path.name, image, faces, str(error) if faces else "no face was found")
+    count = "one face," if len(faces) == 1 else f"{len(faces)} faces, the largest is"
+    return PhotoAnswer(path.name, image, faces, f"{count} {_told(answer)}")
 
 
 def _damaged(image: UInt8Image) -> bytes:

@@ -205,8 +205,7 @@ def _packaged(outcome: Outcome) -> str:
         )
     shown = "".join(
         f'<figure><img src="{_photo(photo)}" alt="{escape(photo.name)}">'
-        f"<figcaption><b>{escape(photo.name)}</b> {len(photo.faces)} faces; the largest is "
-        f"{escape(photo.said)}</figcaption></figure>"
+        f"<figcaption><b>{escape(photo.name)}</b> {escape(photo.said)}</figcaption></figure>"
         for photo in found.photos
     )
     own = (

@@ -52,7 +52,7 @@ def run_demo(
     print(f"\n{words.headline(outcome)}\n{words.against_embedding(outcome)}")
     print(f"\n{words.packaged(outcome.packaged)}")
     for seen in outcome.packaged.photos:
-        print(f"{seen.name}: {len(seen.faces)} faces, the largest {seen.said}")
+        print(f"{seen.name}: {seen.said}")
     print(f"\nreport: {out / 'report.html'}")
 
 

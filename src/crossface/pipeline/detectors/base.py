@@ -121,7 +121,7 @@ class OnnxDetector(ABC):
     std: ClassVar[float]
     own_min_score: ClassVar[float] = 0.5
     own_max_overlap: ClassVar[float] = 0.4
-    look_again_px: ClassVar[int | None] = None
+    look_again_px: int | None = None
     """Largest side of a second, smaller copy of a picture, where a kind knows no larger faces."""
 
     def __init__(self, session: Session, options: DetectorOptions | None = None) -> None:

@@ -34,6 +34,10 @@ DEGREES = 90.0
 """Unit of the angles."""
 
 
+LEAST_CANDIDATE = 0.05
+"""Least score of a face that gets a second look, however low ``min_score`` is."""
+
+
 class LandmarksFile(BaseModel):
     """The second look that belongs to a detector.
 
@@ -44,7 +48,7 @@ class LandmarksFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    file: str = Field(pattern=r"^[A-Za-z0-9_.-]+\.onnx$")
+    file: str = Field(pattern=r"^[^/\\]+\.onnx$")
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
@@ -58,6 +62,8 @@ class DetectorSpec(BaseModel):
         mean: subtracted from the 0-255 values.
         std: what the difference is divided by.
         min_score: least score of a face, chosen on validation scenes.
+        scene_px: side of the scenes it learnt from: it knows no larger face, so it looks at a copy
+            of that size of a large picture too.
         landmarks: the second look, if it has one (``detectors.landmarks``).
     """
 
@@ -69,6 +75,7 @@ class DetectorSpec(BaseModel):
     mean: float = Field(default=127.5, ge=127.5, le=127.5)
     std: float = Field(default=127.5, ge=127.5, le=127.5)
     min_score: float = Field(default=0.5, gt=0, lt=1)
+    scene_px: int = Field(default=256, ge=64)
     landmarks: LandmarksFile | None = None
 
 
@@ -86,12 +93,12 @@ class OwnDetector(OnnxDetector):
     mean = (127.5, 127.5, 127.5)
     std = 127.5
     own_max_overlap = 0.4
-    look_again_px = 256  # the side of its training's scenes
 
     def __init__(self, session: Session, options: DetectorOptions | None = None) -> None:
         super().__init__(session, options)
         self.spec = _spec(session)
         self.min_score = self.options.min_score or self.spec.min_score
+        self.look_again_px = self.spec.scene_px
         self.second: LandmarkRefiner | None = None
         given = [port.name for port in session.outputs]
         order = list(OUTPUTS) if set(given) == set(OUTPUTS) else given
@@ -125,8 +132,12 @@ class OwnDetector(OnnxDetector):
 
     @property
     def least_candidate(self) -> float:
-        """What the first network must say at least: a geometric mean with 1 would be enough."""
-        return self.min_score if self.second is None else self.min_score**2
+        """What the first network must say at least: a geometric mean with 1 would be enough; below
+        ``LEAST_CANDIDATE`` nearly every cell is a guess.
+        """
+        if self.second is None:
+            return self.min_score
+        return max(self.min_score**2, min(LEAST_CANDIDATE, self.min_score))
 
     @classmethod
     def matches(cls, session: Session) -> bool:

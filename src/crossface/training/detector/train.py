@@ -20,7 +20,7 @@ from crossface.training.checkpoint import Progressed, load_checkpoint, save_chec
 from crossface.training.config import parse_as
 from crossface.training.detector.batches import SceneBatch, batches
 from crossface.training.detector.config import DetectorConfig
-from crossface.training.detector.data import open_scenes
+from crossface.training.detector.data import ScenePair, open_scenes
 from crossface.training.detector.measure import DetectorFigures, find, measure
 from crossface.training.detector.second import (
     CHECKPOINT,
@@ -111,17 +111,7 @@ def train_detector(
     else:
         folder.start(config, facts={})
     scenes = open_scenes(config, folder.path, progress=show_progress)
-    torch.manual_seed(config.seed)
-    state = _start(config, folder)
-    if resume and folder.checkpoint.exists():
-        state.progressed = load_checkpoint(
-            folder.checkpoint,
-            objective=state.net,
-            optimizer=state.optimizer,
-            average=state.average,
-            config_digest=config.digest(),
-        )
-        folder.drop_metrics_after(state.progressed.step)
+    state = _start(config, folder, resume=resume)
     folder.log({"step": state.progressed.step, "commit": git_commit()})
     state.held_out = [scenes.validation.scene(n) for n in range(config.scenes.validation)]
     with StopRequest() as stop, Progress("train", config.steps, enabled=show_progress) as bar:
@@ -136,6 +126,14 @@ def train_detector(
             f"{stop.signal_name}: saved at step {state.progressed.step}; go on with: "
             f"crossface train-detector --resume {folder.path}"
         )
+    return _second_look(state, scenes, finish=finish, show_progress=show_progress)
+
+
+def _second_look(
+    state: _State, scenes: ScenePair, *, finish: bool, show_progress: bool
+) -> TrainedDetector:
+    """Train it with what the finished detector finds, and say what both are worth."""
+    config, folder = state.config, state.folder
     figures = first_figures = _validate(state)
     net, second, done = state.average.net, None, Progressed()
     if config.landmarks.steps and not (finish and not (folder.path / CHECKPOINT).exists()):
@@ -169,7 +167,9 @@ def config_of(folder: str | Path) -> DetectorConfig:
     return parse_as(DetectorConfig, document, source=f"{Path(folder).name}/{CONFIG}")
 
 
-def _start(config: DetectorConfig, folder: RunFolder) -> _State:
+def _start(config: DetectorConfig, folder: RunFolder, *, resume: bool) -> _State:
+    """A new network, or the one of the folder's checkpoint."""
+    torch.manual_seed(config.seed)
     net = FaceDetector(**config.net.model_dump()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     plain = [p for p in net.parameters() if p.dim() == 1]
     decayed = [p for p in net.parameters() if p.dim() > 1]
@@ -178,7 +178,17 @@ def _start(config: DetectorConfig, folder: RunFolder) -> _State:
         {"params": plain, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=config.lr)
-    return _State(config, folder, net, optimizer, WeightAverage(net, config.ema_decay))
+    state = _State(config, folder, net, optimizer, WeightAverage(net, config.ema_decay))
+    if resume and folder.checkpoint.exists():
+        state.progressed = load_checkpoint(
+            folder.checkpoint,
+            objective=net,
+            optimizer=optimizer,
+            average=state.average,
+            config_digest=config.digest(),
+        )
+        folder.drop_metrics_after(state.progressed.step)
+    return state
 
 
 def _steps(scenes: Scenes, state: _State, stop: StopRequest, bar: Progress) -> None:
