@@ -178,9 +178,8 @@ def at_genuine_cosine(rng, draw, rows):
 
 
 def index_bytes(index, ids, options):
-    """Codes and numbers, and the grouping of templates into people (8 + 4 bytes)."""
-    del options
-    return index.memory_bytes + ids.nbytes + 4 * len(ids)
+    """Codes and numbers, and the grouping into people (8 + 4 bytes, 4 more where means are asked)."""
+    return index.memory_bytes + ids.nbytes + (8 if options.grouped else 4) * len(ids)
 
 
 def copy_bandwidth():
