@@ -178,7 +178,7 @@ def at_genuine_cosine(rng, draw, rows):
 
 
 def index_bytes(index, ids, options):
-    """Codes and numbers, and the grouping into people (8 + 4 bytes, 4 more where means are asked)."""
+    """Codes and numbers, and the grouping into people: 8 + 4 bytes, 4 more for means."""
     return index.memory_bytes + ids.nbytes + (8 if options.grouped else 4) * len(ids)
 
 
