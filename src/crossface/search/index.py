@@ -123,7 +123,9 @@ class PersonIndex:
             ranked = self._ranked(query, ids[:look], scores[:look], group)
             enough = len(ranked) >= top
             # A person not seen yet has no template better than the last one seen.
-            if enough and ranked[top - 1].similarity >= float(scores[:look][-1]):
+            if enough and float(scores[:look][-1]) <= self._floor(
+                ranked[top - 1].similarity, float(scores[0]), group
+            ):
                 return ranked[:top]
             if look >= len(ids):
                 if len(ids) == len(self._ids) or (enough and not self.backend.exact):
@@ -140,6 +142,16 @@ class PersonIndex:
     def _best_mean(self, query: FloatArray, ids: IdArray, scores: FloatArray) -> float:
         near, _ = best(ids, scores, _FIRST_LOOK)
         return float(self._means(query, np.unique(self.persons_of(near))).max())
+
+    def _floor(self, similarity: float, best_seen: float, group: Group) -> float:
+        """The cosine below which nobody's templates can bring them to this similarity.
+
+        A backend that is not exact may have read only the lesser ones of a person's three: with
+        one as good as the best seen, the better of the other two is at least this.
+        """
+        if group == "max" or self.backend.exact:
+            return similarity
+        return (TOP_K * similarity - best_seen) / (TOP_K - 1)
 
     def _ranked(
         self, query: FloatArray, ids: IdArray, scores: FloatArray, group: Group
