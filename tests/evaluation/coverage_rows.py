@@ -1,6 +1,7 @@
 """One simulated set at a time: every figure's interval beside the truth it should cover.
 
-Shared by the slow tests, which assert, and ``benchmarks/coverage.py``, which writes the shares.
+Shared by the slow tests, which assert, and ``benchmarks/interval_coverage.py``, which writes the
+shares.
 """
 
 from __future__ import annotations

@@ -240,6 +240,53 @@ def test_a_probe_that_resembles_nobody_is_read_further_than_one_with_a_match():
     assert sum(read) < 40 * 1100
 
 
+def test_the_best_mean_is_found_where_a_lone_good_template_would_end_the_reading():
+    """Its person is nobody's answer, yet at 0.5 it leaves no code that could hide a better one."""
+    rows, query = vectors(9_999, dim=512), vectors(1, seed=7, dim=512)[0]
+    persons = np.arange(9_999) // 3
+    rows[:3] = [near(query, c, seed=i) for i, c in enumerate((0.5, -0.4, -0.4))]
+    hidden = np.stack([near(query, 0.12, seed=i) for i in range(10, 210)])
+    crowd = np.sort(weighted_distances(rows, query))
+    distance = weighted_distances(hidden, query)
+    rows[3:6] = hidden[(distance > crowd[1050]) & (distance < crowd[1500])][:3]
+    means = (rows @ query).reshape(-1, 3).mean(axis=1)
+    assert means.argmax() == 1
+    index = PersonIndex("codes", 512, lambda ids: rows[ids])
+    index.add(np.arange(9_999), persons, rows)
+    found = index.nearest(query[None], 1, "mean-top-k")[0][0]
+    assert found.person == 1
+    assert found.similarity == pytest.approx(means[1], abs=1e-6)
+    assert index.nearest(query[None], 1, "max")[0][0].person == 0
+
+
+def test_a_person_is_not_passed_over_whose_best_template_the_codes_hide():
+    """Its other two stand behind those of 80 people, where a rival's mean would end the look."""
+    rows, query = vectors(9_999, dim=512), vectors(1, seed=7, dim=512)[0]
+    hidden = -1e-3 * np.sign(query)
+    hidden[np.argsort(-np.abs(query))[:3]] *= -1000
+    rows[0] = hidden / np.linalg.norm(hidden)
+    others = np.stack([near(query, 0.15, seed=i) for i in range(20)])
+    distance, crowd = weighted_distances(others, query), weighted_distances(rows, query)
+    rows[1:3] = others[distance < np.sort(crowd)[900]][:2]
+    rows[3:6] = [near(query, 0.17, seed=i) for i in range(20, 23)]
+    rows[6:9] = [near(query, c, seed=i) for i, c in enumerate((0.3, -0.3, -0.3), start=23)]
+    rows[9:249:3] = [near(query, 0.165, seed=i) for i in range(30, 110)]
+    means = (rows @ query).reshape(-1, 3).mean(axis=1)
+    assert means.argsort()[::-1][:2].tolist() == [0, 1]
+    read = set()
+
+    def reader(ids):
+        read.update(ids.tolist())
+        return rows[ids]
+
+    index = PersonIndex("codes", 512, reader)
+    index.add(np.arange(9_999), np.arange(9_999) // 3, rows)
+    index.backend.search(query[None], 1024)
+    assert 0 not in read
+    assert {1, 2} < read
+    assert index.nearest(query[None], 1, "mean-top-k")[0][0].person == 0
+
+
 def test_codes_take_one_bit_a_dimension_and_less_than_a_hundred_bytes_at_512():
     rows = Rows(enumerate(vectors(3000, dim=512), start=1))
     index = PersonIndex("codes", 512, rows)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossface.core.errors import DataError, UsageError
-from crossface.core.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from crossface.core.contract import EmbeddingContract, InputSpec
@@ -81,6 +80,8 @@ def _model_of(contract: EmbeddingContract | None) -> str:
     from crossface.pipeline.store import ModelStore
 
     if contract is None:
+        from crossface.core.weights import DEFAULT_MODEL  # numpy and pydantic, not for --help
+
         return DEFAULT_MODEL
     store = ModelStore()
     for entry in store.models():

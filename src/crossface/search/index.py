@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from crossface.core.types import FloatArray
 from crossface.search.backends import BACKENDS
-from crossface.search.backends.base import Backend, IdArray, RowReader
+from crossface.search.backends.base import Backend, Hits, IdArray, RowReader, best
 
 Group = Literal["max", "mean-top-k"]
 
@@ -47,6 +48,7 @@ class PersonIndex:
         self._ids = np.empty(0, dtype=np.int64)
         self._persons = np.empty(0, dtype=np.int32)
         self._people: int | None = 0
+        self._by_person: npt.NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -59,12 +61,15 @@ class PersonIndex:
     @property
     def memory_bytes(self) -> int:
         """Bytes the index holds in memory, grouping included."""
-        return self.backend.memory_bytes + self._ids.nbytes + self._persons.nbytes
+        grouping = self._ids.nbytes + self._persons.nbytes
+        if self._by_person is not None:
+            grouping += self._by_person.nbytes
+        return self.backend.memory_bytes + grouping
 
     def add(self, ids: IdArray, persons: IdArray, vectors: FloatArray) -> None:
         """Add (N, D) unit rows with their (N,) numbers and persons."""
         self.backend.add(ids, vectors)
-        self._people = None
+        self._people = self._by_person = None
         self._persons = np.concatenate([self._persons, persons.astype(np.int32)])
         self._ids = np.concatenate([self._ids, ids])
         if (np.diff(self._ids[-len(ids) - 1 :]) <= 0).any():
@@ -75,7 +80,7 @@ class PersonIndex:
         """Take (N,) templates out; those that are not in it are passed over."""
         inside = np.isin(self._ids, ids)
         self.backend.remove(self._ids[inside])
-        self._people = None
+        self._people = self._by_person = None
         self._ids, self._persons = self._ids[~inside], self._persons[~inside]
 
     @property
@@ -93,7 +98,8 @@ class PersonIndex:
         """The ``top`` most similar people of each of (Q, D) unit queries, best first.
 
         The look is widened until no person outside it can enter, so with an exact backend the
-        answer is exact. Others look no further than what they were asked for first.
+        answer is exact. Others look no further than what they were asked for first, which holds
+        whoever could be the first of the answer.
 
         Args:
             queries: (Q, D) float32 unit rows.
@@ -103,7 +109,7 @@ class PersonIndex:
         """
         if not len(self._ids):
             return [[] for _ in queries]
-        hits = self.backend.search(queries, max(_FETCHED[group], 4 * top))
+        hits = self._search(queries, max(_FETCHED[group], 4 * top), group)
         return [
             self._answer(query, ids, scores, top, group)
             for query, ids, scores in zip(queries, hits.ids, hits.scores, strict=True)
@@ -117,14 +123,35 @@ class PersonIndex:
             ranked = self._ranked(query, ids[:look], scores[:look], group)
             enough = len(ranked) >= top
             # A person not seen yet has no template better than the last one seen.
-            if enough and ranked[top - 1].similarity >= float(scores[:look][-1]):
+            if enough and float(scores[:look][-1]) <= self._floor(
+                ranked[top - 1].similarity, float(scores[0]), group
+            ):
                 return ranked[:top]
             if look >= len(ids):
                 if len(ids) == len(self._ids) or (enough and not self.backend.exact):
                     return ranked[:top]
-                hits = self.backend.search(query[None], 4 * len(ids))
+                hits = self._search(query[None], 4 * len(ids), group)
                 ids, scores = hits.ids[0], hits.scores[0]
             look *= 4
+
+    def _search(self, queries: FloatArray, k: int, group: Group) -> Hits:
+        # A mean stays behind its person's best template, and far behind a stranger's: the search
+        # goes down to the best mean, since nobody leads without a template that is above it.
+        return self.backend.search(queries, k, None if group == "max" else self._best_mean)
+
+    def _best_mean(self, query: FloatArray, ids: IdArray, scores: FloatArray) -> float:
+        near, _ = best(ids, scores, _FIRST_LOOK)
+        return float(self._means(query, np.unique(self.persons_of(near))).max())
+
+    def _floor(self, similarity: float, best_seen: float, group: Group) -> float:
+        """The cosine below which nobody's templates can bring them to this similarity.
+
+        A backend that is not exact may have read only the lesser ones of a person's three: with
+        one as good as the best seen, the better of the other two is at least this.
+        """
+        if group == "max" or self.backend.exact:
+            return similarity
+        return (TOP_K * similarity - best_seen) / (TOP_K - 1)
 
     def _ranked(
         self, query: FloatArray, ids: IdArray, scores: FloatArray, group: Group
@@ -135,7 +162,7 @@ class PersonIndex:
         return [PersonScore(int(persons[i]), float(grouped[i])) for i in order]
 
     def _means(self, query: FloatArray, persons: IdArray) -> FloatArray:
-        mine = np.flatnonzero(np.isin(self._persons, persons))
+        mine = self._templates_of(persons)
         scores = self.backend.score(query, self._ids[mine])
         owners = np.searchsorted(persons, self._persons[mine])
         order = np.lexsort((-scores, owners))
@@ -147,3 +174,13 @@ class PersonIndex:
         counts = np.bincount(owners[taken], minlength=len(persons))
         means: FloatArray = (sums / counts).astype(np.float32)
         return means
+
+    def _templates_of(self, persons: IdArray) -> IdArray:
+        """Places of the templates of people, ascending."""
+        if self._by_person is None:
+            self._by_person = np.argsort(self._persons, kind="stable").astype(np.int32)
+        order, wanted = self._by_person, persons.astype(np.int32)
+        start = np.searchsorted(self._persons, wanted, sorter=order)
+        end = np.searchsorted(self._persons, wanted, side="right", sorter=order)
+        parts = [order[first:last] for first, last in zip(start, end, strict=True)]
+        return np.sort(np.concatenate(parts)).astype(np.int64)

@@ -18,6 +18,10 @@ IdArray = npt.NDArray[np.int64]
 RowReader = Callable[[IdArray], FloatArray]
 """(N,) template numbers to their (N, D) float32 unit vectors, from the record."""
 
+Bar = Callable[[FloatArray, IdArray, FloatArray], float]
+"""``bar(query, ids, scores)``: the cosine that a template must reach to change the answer, given
+the (N,) templates a backend looked at first and their exact cosines with the (D,) query."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hits:
@@ -67,8 +71,15 @@ class Backend(Protocol):
         """
         ...
 
-    def search(self, queries: FloatArray, k: int) -> Hits:
-        """The ``k`` most similar templates of each of (Q, D) unit queries."""
+    def search(self, queries: FloatArray, k: int, bar: Bar | None = None) -> Hits:
+        """The ``k`` most similar templates of each of (Q, D) unit queries.
+
+        Args:
+            queries: (Q, D) float32 unit rows.
+            k: how many; all there are where that is less.
+            bar: from where on a backend that is not exact may stop looking; the best cosine it
+                has seen where None. Exact ones have no use for it.
+        """
         ...
 
     def score(self, query: FloatArray, ids: IdArray) -> FloatArray:

@@ -8,7 +8,8 @@ the candidates alone. A query keeps three bits a dimension, its sign and one of 
 with steps of 0.586 rms. For directions without preference the sum says the cosine up to a
 deviation of 0.035 at 512 dimensions, so a best match far above the crowd is settled by a few exact
 cosines, and one that is hardly above it (a probe of nobody enrolled) by all the codes that could
-still hide a better one: ``search`` reads on until less than one in a thousand would.
+still hide a better one: ``search`` reads on until less than one in a thousand would. Who ranks by
+something else than the best template says from which cosine on a template matters (``Bar``).
 
 Source: the uniform quantizer of eight levels that loses least on a Gaussian (Max, "Quantizing for
 minimum distortion", IRE Trans. Inf. Theory 1960, Table II); asymmetric distance: Gordo et al.,
@@ -26,6 +27,7 @@ import numpy.typing as npt
 
 from crossface.core.types import FloatArray
 from crossface.search.backends.base import (
+    Bar,
     Hits,
     IdArray,
     RowReader,
@@ -41,7 +43,7 @@ _BLOCK = 16384
 _STEP = 0.586  # of the root mean square
 _LEVELS = (1, 3, 5, 7)
 _FIRST_READ = 1000
-_READ_PER_ROOT = 12  # candidates at most, times the root of the gallery's size
+_READ_PER_ROOT = 16  # candidates at most, times the root of the gallery's size
 _SPARE = 64  # codes more than expected in the first block
 _DEVIATIONS = 3.3  # of the estimate; one-sided, one in two thousand
 
@@ -52,7 +54,7 @@ class CodesBackend:
     Args:
         dim: length of the vectors.
         rows: reads exact vectors from the record.
-        candidates: templates that are rescored at most for each query; 1000, or 12 times the root
+        candidates: templates that are rescored at most for each query; 1000, or 16 times the root
             of the gallery's size where that is more, by default.
     """
 
@@ -93,18 +95,18 @@ class CodesBackend:
         self._ids = self._ids[keep]
         self._append(tail[:, kept], at=first * _BLOCK)
 
-    def search(self, queries: FloatArray, k: int) -> Hits:
-        """See ``Backend.search``; the best is the exact one, the others the best of those read."""
+    def search(self, queries: FloatArray, k: int, bar: Bar | None = None) -> Hits:
+        """See ``Backend.search``; exact down to the bar, behind it the best of those read."""
         check_queries(queries, self._dim)
         k = min(k, len(self._ids))
         ids = np.empty((len(queries), k), dtype=np.int64)
         scores = np.empty((len(queries), k), dtype=np.float32)
         for row, query in enumerate(queries if k else ()):
-            near, exact = self._rescored(query, k)
+            near, exact = self._rescored(query, k, bar or _best_score)
             ids[row], scores[row] = best(near, exact, k)
         return Hits(ids, scores)
 
-    def _rescored(self, query: FloatArray, k: int) -> tuple[IdArray, FloatArray]:
+    def _rescored(self, query: FloatArray, k: int, bar: Bar) -> tuple[IdArray, FloatArray]:
         """Numbers and exact cosines of the candidates that had to be read."""
         most = self._candidates or max(
             _FIRST_READ, math.ceil(_READ_PER_ROOT * math.sqrt(len(self._ids)))
@@ -114,7 +116,7 @@ class CodesBackend:
         last = min(max(k, _FIRST_READ), len(place)) - 1
         first = distance <= np.partition(distance, last)[last]
         ids, scores = self._read(query, place[first])
-        more = ~first & (distance <= code.farthest(float(scores.max())))
+        more = ~first & (distance <= code.farthest(bar(query, ids, scores)))
         if more.any():
             others = self._read(query, place[more])
             ids, scores = np.concatenate([ids, others[0]]), np.concatenate([scores, others[1]])
@@ -223,6 +225,12 @@ class QueryCode:
         total = float((self.share * weight).sum())
         reach = mean - _DEVIATIONS * math.sqrt(max(variance, 0.0))
         return math.ceil((total - reach) / 2)
+
+
+def _best_score(query: FloatArray, ids: IdArray, scores: FloatArray) -> float:
+    """The bar of a search for the best template."""
+    del query, ids
+    return float(scores.max())
 
 
 def _codes(positive: npt.NDArray[np.bool_]) -> Words:

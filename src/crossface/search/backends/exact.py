@@ -6,6 +6,7 @@ import numpy as np
 
 from crossface.core.types import FloatArray
 from crossface.search.backends.base import (
+    Bar,
     Hits,
     IdArray,
     RowReader,
@@ -63,8 +64,9 @@ class ExactBackend:
         self._store[len(keep) : len(self._ids)] = 0.0
         self._ids = self._ids[keep]
 
-    def search(self, queries: FloatArray, k: int) -> Hits:
+    def search(self, queries: FloatArray, k: int, bar: Bar | None = None) -> Hits:
         """See ``Backend.search``."""
+        del bar  # everything is looked at
         check_queries(queries, self._dim)
         k = min(k, len(self._ids))
         ids = np.empty((len(queries), k), dtype=np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 from crossface.core.errors import MissingExtra
 from crossface.core.types import FloatArray
 from crossface.search.backends.base import (
+    Bar,
     Hits,
     IdArray,
     RowReader,
@@ -64,8 +65,9 @@ class FaissFlat:
             self._flat.remove_ids(gone)  # those behind move up, in order
             self._ids = np.delete(self._ids, gone)
 
-    def search(self, queries: FloatArray, k: int) -> Hits:
+    def search(self, queries: FloatArray, k: int, bar: Bar | None = None) -> Hits:
         """See ``Backend.search``."""
+        del bar  # everything is looked at
         check_queries(queries, self._dim)
         k = min(k, len(self._ids))
         if not k or not len(queries):

@@ -1,6 +1,6 @@
 """How often 95 % intervals cover a known truth, on simulated people in correlated comparisons.
 
-python benchmarks/coverage.py --out coverage.json
+python benchmarks/interval_coverage.py --out coverage.json
 
 The worlds are those of the slow tests (tests/evaluation/simulate.py, coverage_rows.py). --sets
 says how many of each kind, "listed=400,all=1000"; seeds run from 0. The file is written after
@@ -91,7 +91,7 @@ def main() -> None:
         if name not in count:
             parser.error(f"no kind {name!r}, there are {', '.join(count)}")
         count[name] = int(number)
-    command = " ".join(["python benchmarks/coverage.py", *sys.argv[1:]])
+    command = " ".join(["python benchmarks/interval_coverage.py", *sys.argv[1:]])
     made_by = {"command": command.replace(str(options.out), options.out.name), **environment()}
     result = {"wanted": "95 % intervals cover the truth in 93 to 97 % of the sets", "kinds": {}}
     if options.out.is_file():
