@@ -103,15 +103,18 @@ def test_a_ladder_keeps_its_cells_and_writes_its_table(whole, room):
     assert plain["seeds"] == gkd["seeds"] == [0, 1]
     for row in (plain, gkd):
         figure = row["val_rank_correlation"]
-        by_hand = [
+        runs = [
             json.loads((out / f"ladder-small-runs/tiny/{row['method']}-{seed}-images/summary.json")
-                       .read_text())["val_rank_correlation"]
+                       .read_text())
             for seed in (0, 1)
         ]  # fmt: skip
+        by_hand = [run["val_rank_correlation"] for run in runs]
         assert figure["by_seed"] == by_hand
         assert figure["mean"] == pytest.approx(sum(by_hand) / 2)
         assert row["images"] == 4 * BATCH
         assert row["images_per_s"] > 0
+        paces = [run["images"] / (60 * run["core_minutes"]) for run in runs]
+        assert row["images_per_core_s"] == pytest.approx(sum(paces) / 2)
         assert set(row["rates"]) >= {"FNMR at FMR 1e-3", "FNMR at FMR 1e-3 by identity"}
     assert gkd["lines_of_code"] > plain["lines_of_code"] > 5
     best = max((plain, gkd), key=lambda row: row["val_rank_correlation"]["mean"])
