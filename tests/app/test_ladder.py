@@ -320,6 +320,36 @@ def test_equal_minutes_are_steps_from_the_timing(room, tmp_path):
     assert records.seconds(slow) == pytest.approx(10)
     assert records.seconds(replace(slow, equal="images")) == pytest.approx(40)
     assert records.step_times("tiny", "gkd")["method"] == StepTime(0.4, 0.4)
+    shutil.move(records.timing_place("tiny", "gkd"), records.timing_place("tiny", "plain"))
+    plain = records.seconds(replace(slow, equal="images"))
+    assert plain == pytest.approx(40)  # the baseline's, where there is no other
+
+
+@pytest.mark.parametrize(
+    ("equal", "dry_run", "timed"),
+    [
+        (["images"], False, {"plain"}),
+        (["images"], True, {"plain", "gkd"}),
+        (["minutes"], False, {"plain", "gkd"}),
+    ],
+)
+def test_what_is_timed_is_what_needs_it(equal, dry_run, timed, room, tmp_path):
+    methods = {"plain": {}, "gkd": {"distiller": {"name": "gkd"}}}
+    config = write_ladder(room, tmp_path / "t.toml", equal=equal, seeds=[0], methods=methods)
+    seen, step = set(), {"again_s": 0.1, "fresh_s": 0.1, "fresh_steps": 0}
+
+    def fake(task, stop):
+        if task["kind"] == "timing":
+            place = Path(task["record"])
+            seen.add(place.name.removesuffix(".timing.json"))
+            write_json(place, {"step_times": {"method": step, "baseline": step}})
+            return
+        raise UsageError("no cell is run here")
+
+    found = run_ladder(config, out=tmp_path, run_task=fake, dry_run=dry_run, show_progress=False)
+    assert seen == timed
+    if dry_run:
+        assert found["seconds"] == pytest.approx(0.1 * 4 * 2)
 
 
 def test_another_batch_size_keeps_the_number_of_pictures(room, tmp_path):
