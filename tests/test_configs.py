@@ -6,6 +6,7 @@ A ladder's file is many runs: those of its first seed.
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from crossface.app.ladder.plan import load_ladder
 from crossface.data.drawn import DrawnFaces
 from crossface.training.config import assign, config_json, load_config, parse_config
+from crossface.training.distillers import DISTILLERS
 from crossface.training.launch import launch
 from face_files import insightface_records, write_records
 from training.fakes import DIM, contract_of, people_folder, teacher_file, tensors_of
@@ -22,12 +24,28 @@ from training.fakes import DIM, contract_of, people_folder, teacher_file, tensor
 ROOT = Path(__file__).parent.parent
 LADDER_FILES = [ROOT / "configs" / "ladder.toml", *(ROOT / "benchmarks/configs").glob("ladder_*")]
 LADDERS = [load_ladder(path) for path in sorted(LADDER_FILES)]
-LADDER_RUNS = [
-    pytest.param(ladder, teacher, method, id=f"{ladder.name}-{teacher}-{method}")
-    for ladder in LADDERS
-    for teacher in ladder.tables.teachers
-    for method in ladder.tables.methods
-]
+
+
+def ladder_runs():
+    """Every run that a ladder describes, once: teachers and budgets are replaced by small ones."""
+    seen = set()
+    for ladder in LADDERS:
+        for which in ladder.tables.teachers:
+            for method in ladder.tables.methods:
+                document = config_json(ladder.config(which, method, ladder.tables.seeds[0]))
+                teacher = document["teacher"]
+                own_features = teacher["features"] is not None
+                document |= {"teacher": teacher | {"path": "", "features": own_features}}
+                for replaced in ("budget", "batch_size", "precision", "compile"):
+                    del document[replaced]
+                run = json.dumps(document, sort_keys=True)
+                if run not in seen:
+                    seen.add(run)
+                    name = f"{ladder.name}-{which}-{method}"
+                    yield pytest.param(ladder, which, method, id=name)
+
+
+LADDER_RUNS = list(ladder_runs())
 OTHERS = [*LADDER_FILES, ROOT / "configs" / "detector.toml"]  # the detector has tests of its own
 CONFIGS = [path for path in sorted((ROOT / "configs").glob("*.toml")) if path not in OTHERS]
 SMALL = ["budget.steps=2", "batch_size=4", "device=cpu", "precision=fp32", "threads=1",
@@ -70,6 +88,12 @@ def test_there_are_files_to_test():
     assert {"tiny", "distill", "cadfr", "cadfr_paper"} <= {path.stem for path in CONFIGS}
 
 
+def test_the_ladder_has_every_distiller():
+    ladder = next(ladder for ladder in LADDERS if ladder.name == "screening")
+    used = {method.get("distiller", {}).get("name") for method in ladder.tables.methods.values()}
+    assert used >= set(DISTILLERS.names())
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_configuration_loads_as_it_is(path):
     config = load_config(path, [], {})
@@ -106,6 +130,8 @@ def test_every_method_of_a_ladder_runs_two_steps(ladder, which, method, people, 
         changes += [f"teacher.features={teacher}"]
     if config.data.pseudo_identities is not None:
         changes += ["data.pseudo_identities=4"]
+    if config.teacher.others:
+        document["teacher"]["others"] = [str(teacher)] * len(config.teacher.others)
     for change in changes:
         assign(document, change)
     done = launch(parse_config(document, source="test"), tmp_path / "run", show_progress=False)

@@ -130,6 +130,8 @@ def test_a_distilled_run_is_evaluated_by_its_folder(room, tmp_path, capsys):
     )  # fmt: skip
     assert code == 0, err
     assert json.loads(out)["steps"] == 2
+    code, _, err = call(capsys, "--quiet", "distill", "--resume", tmp_path / "run")
+    assert code == 0, err  # the verb's own default distiller is no contradiction
     code, out, err = call(capsys, "--quiet", "evaluate", tmp_path / "run", "all-pairs",
                           "--data", room / "people", "--json", "-")  # fmt: skip
     assert code == 0, err

@@ -103,15 +103,18 @@ def test_a_ladder_keeps_its_cells_and_writes_its_table(whole, room):
     assert plain["seeds"] == gkd["seeds"] == [0, 1]
     for row in (plain, gkd):
         figure = row["val_rank_correlation"]
-        by_hand = [
+        runs = [
             json.loads((out / f"ladder-small-runs/tiny/{row['method']}-{seed}-images/summary.json")
-                       .read_text())["val_rank_correlation"]
+                       .read_text())
             for seed in (0, 1)
         ]  # fmt: skip
+        by_hand = [run["val_rank_correlation"] for run in runs]
         assert figure["by_seed"] == by_hand
         assert figure["mean"] == pytest.approx(sum(by_hand) / 2)
         assert row["images"] == 4 * BATCH
         assert row["images_per_s"] > 0
+        paces = [run["images"] / (60 * run["core_minutes"]) for run in runs]
+        assert row["images_per_core_s"] == pytest.approx(sum(paces) / 2)
         assert set(row["rates"]) >= {"FNMR at FMR 1e-3", "FNMR at FMR 1e-3 by identity"}
     assert gkd["lines_of_code"] > plain["lines_of_code"] > 5
     best = max((plain, gkd), key=lambda row: row["val_rank_correlation"]["mean"])
@@ -317,6 +320,36 @@ def test_equal_minutes_are_steps_from_the_timing(room, tmp_path):
     assert records.seconds(slow) == pytest.approx(10)
     assert records.seconds(replace(slow, equal="images")) == pytest.approx(40)
     assert records.step_times("tiny", "gkd")["method"] == StepTime(0.4, 0.4)
+    shutil.move(records.timing_place("tiny", "gkd"), records.timing_place("tiny", "plain"))
+    plain = records.seconds(replace(slow, equal="images"))
+    assert plain == pytest.approx(40)  # the baseline's, where there is no other
+
+
+@pytest.mark.parametrize(
+    ("equal", "dry_run", "timed"),
+    [
+        (["images"], False, {"plain"}),
+        (["images"], True, {"plain", "gkd"}),
+        (["minutes"], False, {"plain", "gkd"}),
+    ],
+)
+def test_what_is_timed_is_what_needs_it(equal, dry_run, timed, room, tmp_path):
+    methods = {"plain": {}, "gkd": {"distiller": {"name": "gkd"}}}
+    config = write_ladder(room, tmp_path / "t.toml", equal=equal, seeds=[0], methods=methods)
+    seen, step = set(), {"again_s": 0.1, "fresh_s": 0.1, "fresh_steps": 0}
+
+    def fake(task, stop):
+        if task["kind"] == "timing":
+            place = Path(task["record"])
+            seen.add(place.name.removesuffix(".timing.json"))
+            write_json(place, {"step_times": {"method": step, "baseline": step}})
+            return
+        raise UsageError("no cell is run here")
+
+    found = run_ladder(config, out=tmp_path, run_task=fake, dry_run=dry_run, show_progress=False)
+    assert seen == timed
+    if dry_run:
+        assert found["seconds"] == pytest.approx(0.1 * 4 * 2)
 
 
 def test_another_batch_size_keeps_the_number_of_pictures(room, tmp_path):

@@ -29,6 +29,7 @@ def net():
         ("swin_nano", {}, ("stages.0", "stages.1", "stages.2"), (28, 14, 7)),
         ("iresnet18", {}, ("units.1", "units.3", "units.5", "units.7"), (56, 28, 14, 7)),
         ("vit_t", {}, ("blocks.2", "blocks.5", "blocks.8", "blocks.11"), (12, 12, 12, 12)),
+        ("resnet_lite", {}, ("body.2", "body.7", "body.13", "body.21"), (56, 28, 14, 7)),
     ],
 )
 def test_stages_are_the_last_blocks_of_each_grid(name, options, paths, sides):

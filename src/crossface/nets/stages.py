@@ -16,7 +16,7 @@ from crossface.nets.layers import Backbone
 
 _SIDE_PX = 112
 # What our networks call the row of blocks that shrinks the grid step by step.
-_ROWS_OF_BLOCKS = ("blocks", "units", "stages")
+_ROWS_OF_BLOCKS = ("blocks", "units", "stages", "body")
 # Stages of a network whose grid never shrinks (ViT).
 _QUARTERS = 4
 

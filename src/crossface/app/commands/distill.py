@@ -48,7 +48,7 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         base["student"] = {"name": student}
     if distiller is not None:
         base["distiller"] = {"name": distiller}
-    elif config is None:
+    elif config is None and resume is None:  # a resumed run has its own
         base["distiller"] = {"name": "embedding"}
     if seed is not None:
         base["seed"] = seed

@@ -31,7 +31,7 @@ _HEAD = (
     "method", "seeds", "rank correlation<br>held out", "cosine<br>held out",
     "FNMR at<br>FMR 1e-3", "by identity", "FNMR at<br>FMR 1e-4", "by identity",
     "minus baseline,<br>points, 1e-3", "", "minus baseline,<br>points, 1e-4",
-    "minutes", "images/s", "extra<br>memory, MB", "lines<br>of code",
+    "minutes", "images/s", "images/<br>core second", "extra<br>memory, MB", "lines<br>of code",
 )  # fmt: skip
 _WIDTH, _HEIGHT = 120.0, 18.0
 
@@ -104,6 +104,7 @@ def _row(row: Mapping[str, Any], reach: float, *, chosen: bool) -> str:
         *_difference(row, reach),
         "-" if row["minutes"] is None else f"{row['minutes']:.1f}",
         whole(row["images_per_s"]),
+        whole(row["images_per_core_s"]),
         whole(row["extra_memory_mb"], signed=True),
         whole(row["lines_of_code"]),
     ]  # fmt: skip

@@ -120,8 +120,12 @@ class Records:
         return costs["method"].steps_within(costs["baseline"].seconds(plain.budget.steps or 1))
 
     def seconds(self, cell: Cell) -> float | None:
-        """Estimate of a cell's training; None where the method was not timed."""
+        """Estimate of a cell's training, the baseline's where the method was not timed.
+
+        None where neither was.
+        """
         costs = self.step_times(cell.teacher, cell.method)
+        costs = costs or self.step_times(cell.teacher, self.ladder.baseline)
         if costs is None:
             return None
         config = self.ladder.config(cell.teacher, cell.method, cell.seed, steps=self.steps(cell))

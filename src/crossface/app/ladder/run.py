@@ -94,7 +94,7 @@ def run_ladder(
     runner = _Runner(ladder, Path(out), Path(results or out), run_task, show_progress)
     with StopRequest() as stop:
         left = [cell for cell in cells if not runner.records.is_finished(cell)]
-        runner.time_methods(left, stop)
+        runner.time_methods(left, stop, estimate=dry_run)
         if dry_run:
             return runner.listing(cells, left)
         runner.run(left, stop)
@@ -114,12 +114,18 @@ class _Runner:
         self._show = show
         self._refused: dict[tuple[str, str], str] = {}
 
-    def time_methods(self, cells: Sequence[Cell], stop: StopRequest) -> None:
+    def time_methods(self, cells: Sequence[Cell], stop: StopRequest, *, estimate: bool) -> None:
         """Time the methods of these cells beside the baseline, where that was not done yet.
 
-        The shared work is done on the way, so that no cell's memory or time holds it.
+        The shared work is done on the way, so that no cell's memory or time holds it. Equal
+        minutes need every method's timing and so does an estimate that was asked for; equal
+        pictures need none, and there a timing may cost a third of a short cell.
         """
-        wanted = dict.fromkeys((cell.teacher, cell.method) for cell in cells)
+        plain = self.ladder.baseline
+        wanted = dict.fromkeys(
+            (cell.teacher, cell.method if estimate or cell.equal == "minutes" else plain)
+            for cell in cells
+        )
         todo = [pair for pair in wanted if self.records.step_times(*pair) is None]
         for number, (teacher, method) in enumerate(todo, start=1):
             log.info("timing %d of %d: %s, %s", number, len(todo), teacher, method)

@@ -159,6 +159,7 @@ class _Block:
             "images": _mean([record["summary"]["images"] for record in given]),
             "minutes": _mean([record["summary"]["minutes"] for record in given]),
             "images_per_s": _mean([record["summary"]["images_per_s"] for record in given]),
+            "images_per_core_s": _mean([_images_per_core_s(record) for record in given]),
             "memory_mb": own_mb,
             "extra_memory_mb": own_mb - plain_mb if both else None,  # type: ignore[operator]
             "lines_of_code": None if first["code"] is None else first["code"]["lines"],
@@ -252,6 +253,12 @@ class _Block:
 def _figures(cells: Sequence[Record], name: str) -> list[float]:
     values = [record["summary"].get(name) for record in cells]
     return [float(value) for value in values if value is not None]
+
+
+def _images_per_core_s(record: Record) -> float | None:
+    """Pictures a second of the processor: what the clock says depends on who else was there."""
+    minutes = record["summary"].get("core_minutes")
+    return record["summary"]["images"] / (60 * minutes) if minutes else None
 
 
 def _memory(record: Record) -> float | None:

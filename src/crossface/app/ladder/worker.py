@@ -21,6 +21,9 @@ from crossface.app.ladder.cell import CellTask, run_cell
 from crossface.core.errors import CrossfaceError
 from crossface.core.files import write_json
 
+_TURN_STEPS = 3
+_STEPS_PER_TIMED_STEP = 300
+
 
 def main() -> None:
     """Read the task, do it, and say on stdout why it failed, if it did."""
@@ -51,7 +54,10 @@ def run_task(task: dict[str, Any], *, show_progress: bool) -> None:
     from crossface.training.timing import time_side_by_side
 
     configs = {name: parse_config(c, source=name) for name, c in task["configs"].items()}
-    costs = time_side_by_side(configs, show_progress=show_progress)
+    # A timing is a small part of what it is made for: one step a turn where cells are short.
+    budget = min(config.budget.steps or 1 for config in configs.values())
+    turn = max(1, min(_TURN_STEPS, budget // _STEPS_PER_TIMED_STEP))
+    costs = time_side_by_side(configs, steps=turn, show_progress=show_progress)
     timing = {name: asdict(cost) for name, cost in costs.items()}
     write_json(Path(task["record"]), {"step_times": timing, "machine": machine()})
 
