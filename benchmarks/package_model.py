@@ -44,6 +44,7 @@ FAIRFACE = {
 }
 FMR = 1e-2
 HALVES_SEED = 0
+_PATHS = (("data", "path"), ("teacher", "path"), ("teacher", "features"), ("student", "weights"))
 KEPT = ("accuracy", "auc", "eer", "tar_at_fmr", "fnmr_at_fmr", "fnmr_at_fmr_by_identity")
 COUNTS = ("n_pairs", "n_identities", "n_images", "flip", "data_digest")
 
@@ -75,7 +76,7 @@ def of_run(run: Path) -> dict:
         json.loads((run / name).read_text(encoding="utf-8"))
         for name in ("config.json", "environment.json", "summary.json")
     )
-    for table, key in (("data", "path"), ("teacher", "path"), ("teacher", "features")):
+    for table, key in _PATHS:
         if config.get(table, {}).get(key):
             config[table][key] = Path(config[table][key]).name
     return {"config": config, "summary": summary, "environment": made}
