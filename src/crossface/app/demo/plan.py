@@ -42,8 +42,8 @@ class DemoPlan:
     holdout_identities: int = 40
     per_identity: int = 6
     nuisance: float = 0.8
-    teacher_steps: int = 450
-    student_steps: int = 140
+    teacher_steps: int = 400
+    student_steps: int = 120
     batch_size: int = 64
     width: float = 0.25
     embedding_dim: int = 128
