@@ -11,11 +11,14 @@ import torch
 
 from crossface.core.errors import ParityError
 from crossface.exporting import detector as export_module
-from crossface.exporting.detector import export_detector
+from crossface.exporting.detector import export_detector, export_landmarks
+from crossface.nets import landmarks as landmark_net
 from crossface.nets.detector import FaceDetector
 from crossface.pipeline.detectors import DetectorOptions, open_detector
+from crossface.pipeline.detectors import landmarks as landmark_look
 from crossface.pipeline.detectors.base import suppress
 from crossface.pipeline.detectors.own import DetectorSpec, OwnDetector, decode_cells
+from crossface.pipeline.runtimes.sessions import Session
 from face_files import pattern
 
 
@@ -83,3 +86,24 @@ def test_an_export_that_differs_is_refused_and_gone(net, tmp_path, monkeypatch):
         with pytest.raises(ParityError, match=r"x\.onnx: expected the network's outputs"):
             export_detector(net, tmp_path / "x.onnx", min_score=0.5, training={})
         assert list(tmp_path.iterdir()) == []
+
+
+def test_training_and_run_time_mean_the_same_crop_and_outputs():
+    """Written twice, because the run time must not need torch; so they are held together here."""
+    assert landmark_net.CROP_PX == landmark_look.CROP_PX
+    assert landmark_net.LandmarkOutputs._fields == tuple(landmark_look.OUTPUTS)
+
+
+def test_a_second_look_is_exported_as_the_network_is(tmp_path):
+    torch.manual_seed(2)
+    net = landmark_net.LandmarkNet((4, 6, 6, 4)).eval()
+    with torch.no_grad():
+        net.head.weight.normal_(std=0.2)
+    made = export_landmarks(net, tmp_path / "look.onnx", training={"who": "we"})
+    assert max(made.max_difference.values()) < 1e-4
+    look = landmark_look.LandmarkRefiner(Session(made.path, threads=1))
+    crops = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3)).astype(np.uint8)
+    with torch.no_grad():
+        wanted = net(torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1)
+    for got, tensor in zip(look(crops), wanted, strict=True):
+        np.testing.assert_allclose(got, tensor.numpy(), atol=1e-4)

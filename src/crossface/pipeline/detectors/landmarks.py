@@ -141,8 +141,8 @@ def refine(image: UInt8Image, found: Detections, look: Look) -> Detections:
 def fill_their_boxes(found: Detections) -> npt.NDArray[np.bool_]:
     """(N,) whether the landmarks belong to a face about as large as its box and in its middle.
 
-    On validation scenes this held for every true face of a score of 0.65 or more; where a second
-    look finds no face it sends landmarks anywhere.
+    Where a second look finds no face it sends landmarks anywhere: into a corner of the box, or
+    closer together than those of any face that fills it. The bounds are wide.
     """
     fitting = np.zeros(len(found), dtype=bool)
     for row, (box, points) in enumerate(zip(found.boxes, found.landmarks, strict=True)):
