@@ -387,6 +387,10 @@ def test_a_part_is_chosen_by_names_it_has(room, tmp_path):
     ladder = load_ladder(write_ladder(room, tmp_path / "t.toml"))
     chosen = Chosen(methods=["gkd"], seeds=[1]).of(ladder)
     assert [cell.path for cell in chosen] == ["tiny/gkd-1-images"]
+    of_teacher = Chosen(teachers=["tiny"], methods=["gkd"]).of(ladder)
+    assert {cell.teacher for cell in of_teacher} == {"tiny"}
+    with pytest.raises(UsageError, match=r"no teacher 'swim'; it has \['tiny'"):
+        Chosen(teachers=["swim"]).of(ladder)
     with pytest.raises(UsageError, match="no method 'dkg'"):
         Chosen(methods=["dkg"]).of(ladder)
     with pytest.raises(UsageError, match="no seed 7"):

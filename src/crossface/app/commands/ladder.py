@@ -21,6 +21,9 @@ def command(  # noqa: PLR0917  # a command's options
     only: Annotated[
         list[str] | None, typer.Option(metavar="METHOD", help="Run this method only; repeat.")
     ] = None,
+    teacher: Annotated[
+        list[str] | None, typer.Option(metavar="TEACHER", help="With this teacher only; repeat.")
+    ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Run these seeds only, with commas: 0,1.")
     ] = None,
@@ -40,7 +43,7 @@ def command(  # noqa: PLR0917  # a command's options
         out=out,
         results=results,
         assignments=assignments,
-        chosen=Chosen(methods=only or (), seeds=_numbers(seeds)),
+        chosen=Chosen(teachers=teacher or (), methods=only or (), seeds=_numbers(seeds)),
         dry_run=dry_run,
         show_progress=not context.obj["quiet"],
     )

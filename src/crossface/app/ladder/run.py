@@ -29,10 +29,12 @@ class Chosen:
     """Which part of a ladder is to be run; everything where nothing is said.
 
     Attributes:
+        teachers: their names.
         methods: their names.
         seeds: of the ladder's.
     """
 
+    teachers: Sequence[str] = ()
     methods: Sequence[str] = ()
     seeds: Sequence[int] = ()
 
@@ -40,9 +42,10 @@ class Chosen:
         """The cells chosen.
 
         Raises:
-            UsageError: for a method or a seed that the ladder has not.
+            UsageError: for a teacher, a method or a seed that the ladder has not.
         """
         for word, given, known in (
+            ("teacher", self.teachers, list(ladder.tables.teachers)),
             ("method", self.methods, list(ladder.tables.methods)),
             ("seed", self.seeds, ladder.tables.seeds),
         ):
@@ -52,7 +55,8 @@ class Chosen:
         return [
             cell
             for cell in ladder.cells()
-            if (not self.methods or cell.method in self.methods)
+            if (not self.teachers or cell.teacher in self.teachers)
+            and (not self.methods or cell.method in self.methods)
             and (not self.seeds or cell.seed in self.seeds)
         ]
 
