@@ -1,11 +1,13 @@
 """A gallery killed at random points: run as a script, so that it can fork without pytest's threads.
 
-    python crashes.py FOLDER ROUNDS SEED
+    python crashes.py FOLDER KILLS SEED
 
 Each round forks a child that enrols, replaces, removes and migrates at full speed and says over a
 pipe what it begins and what was acknowledged; it is killed with SIGKILL after a random time. Then
-the gallery is opened and compared with what was acknowledged. Prints the number of acknowledged
-operations and of kills in the middle of one; any difference ends with a traceback.
+the gallery is opened and compared with what was acknowledged. A kill between two operations, which
+a crowded machine has more of, shows little and does not count: it goes on until KILLS were in the
+middle of one. Prints the number of acknowledged operations and of such kills; any difference ends
+with a message and exit code 1.
 """
 
 from __future__ import annotations
@@ -133,12 +135,16 @@ def check(path, known, flight):
 
 
 def main():
-    folder, rounds, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     path, rng, known, total, inside = folder / "g.db", random.Random(seed), {}, 0, 0
     with opened(path, MODELS[0]) as gallery:
         gallery.allow(record(*MODELS))
         gallery.allow(record(*reversed(MODELS)))
-    for _ in range(rounds):
+    rounds = 0
+    while inside < kills:
+        rounds += 1
+        if rounds > 10 * kills:
+            raise SystemExit(f"only {inside} of {rounds} kills were in the middle of an operation")
         done, flight = one_round(path, rng, known)
         for operation in done:
             known = apply(known, operation)
