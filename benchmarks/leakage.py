@@ -21,6 +21,7 @@ from crossface.api import embed
 from crossface.audit.leakage import Hashes, find_leakage, hash_faces
 from crossface.core.files import sha256_file, write_json
 from crossface.data import open_faces
+from crossface.evaluation.embed import EmbeddedFaces
 from crossface.evaluation.scores import score_all_pairs
 from crossface.training.run import environment
 
@@ -35,9 +36,10 @@ def nearest(judged: np.ndarray, trained: np.ndarray) -> np.ndarray:
     return best
 
 
-def look(model: str, trained: str, judged: str, threshold: float, hashes: Any) -> dict[str, Any]:
+def look(
+    model: str, theirs: EmbeddedFaces, judged: str, threshold: float, hashes: Any
+) -> dict[str, Any]:
     ours = embed(model, judged, flip=False)
-    theirs = embed(model, trained, flip=False)
     report = find_leakage(ours, theirs, threshold=threshold, hashes=hashes)
     report["most_alike"] = report["most_alike"][:20]
     best = nearest(ours.embeddings, theirs.embeddings)
@@ -63,22 +65,14 @@ def main() -> None:
     known: dict[str, Hashes] = {
         place: hash_faces(open_faces(place)) for place in (args.trained_on, *args.judged_on)
     }
-    found = {
-        Path(model).stem: {
-            "sha256": sha256_file(model),
-            **{
-                Path(judged).name: look(
-                    model,
-                    args.trained_on,
-                    judged,
-                    args.threshold,
-                    (known[judged], known[args.trained_on]),
-                )
-                for judged in args.judged_on
-            },
-        }
-        for model in args.models
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for model in args.models:
+        found[Path(model).stem] = {"sha256": sha256_file(model)}
+        theirs = embed(model, args.trained_on, flip=False)
+        for judged in args.judged_on:
+            hashes = (known[judged], known[args.trained_on])
+            report = look(model, theirs, judged, args.threshold, hashes)
+            found[Path(model).stem][Path(judged).name] = report
     write_json(args.out, {"models": found, "environment": environment()})
 
 
