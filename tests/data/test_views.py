@@ -13,7 +13,7 @@ from crossface.core.errors import ConfigError, DataError, ImageError
 from crossface.core.protocols import FaceSource
 from crossface.data import open_faces
 from crossface.data.dataset import LabelledView, MemoryFaces, Subset, Unlabelled, identities_of
-from crossface.data.splits import split_by_identity, split_by_key
+from crossface.data.splits import split_by_identity, split_by_key, without
 from face_files import encode, pattern, people, write_zip
 
 
@@ -156,3 +156,19 @@ def test_a_split_by_identity_wants_identities() -> None:
 def test_a_split_takes_one_sensible_size(options: dict) -> None:
     with pytest.raises(ConfigError, match="split"):
         split_by_key(Names(["1", "2", "3", "4"]), seed=0, **options)
+
+
+def test_listed_pictures_are_left_out_and_no_others(tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("# made by hand\n\nb  # somebody known\nd\n", encoding="utf-8")
+    rest = without(Names(["a", "b", "c", "d", "bb"]), listed)
+    assert [rest.key(index) for index in range(len(rest))] == ["a", "c", "bb"]
+
+
+def test_a_list_of_another_set_is_refused(tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text("a\nzebra\nyak\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"list\.txt: .* has no picture 'yak'"):
+        without(Names(["a", "b"]), listed)
+    with pytest.raises(DataError, match=r"nowhere\.txt: cannot be read as a list of pictures"):
+        without(Names(["a"]), tmp_path / "nowhere.txt")

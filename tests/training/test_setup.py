@@ -17,8 +17,10 @@ from crossface.core.errors import (
 )
 from crossface.data.dataset import LabelledView
 from crossface.training import setup
+from crossface.training.config import public_config
 from crossface.training.launch import launch
 from crossface.training.run import RunFolder, git_commit
+from crossface.training.schema import DataConfig
 from training.fakes import (
     DIM,
     SMALL_CADFR,
@@ -274,3 +276,18 @@ def test_errors_have_the_kinds_their_codes_stand_for(room, tmp_path):
 def test_cadfr_over_small_options_prepares(room, tmp_path):
     made = session(over(room, "cadfr", SMALL_CADFR), tmp_path)
     assert made.objective.prompted is not None
+
+
+def test_excluded_pictures_take_no_part_and_the_card_names_the_list(room, tmp_path):
+    everything = setup.read_pictures(
+        DataConfig(path=str(room / "people")), show_progress=False
+    ).train
+    listed = tmp_path / "known.txt"
+    listed.write_text(f"{everything.key(0)}\n", encoding="utf-8")
+    config = supervised(room / "people", data={"exclude": str(listed), "holdout": 1})
+    pictures = setup.read_pictures(config.data, show_progress=False)
+    parts = (pictures.train, pictures.holdout)
+    kept = [part.key(i) for part in parts for i in range(len(part))]
+    assert len(kept) == len(everything) - 1
+    assert everything.key(0) not in kept
+    assert public_config(config)["data"]["exclude"] == "known.txt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from crossface.core.errors import ConfigError, DataError
@@ -77,6 +78,30 @@ def split_by_identity(
     names = sorted(set(identities))
     chosen = _choose(names, fraction, count, lambda name: derive_seed(seed, "identity", name))
     return _split(source, [name in chosen for name in identities])
+
+
+def without(source: FaceSource, listed: str | Path) -> Subset:
+    """The set without the pictures that a file lists.
+
+    Args:
+        source: any set.
+        listed: a text file with one key a line; "#" begins a comment.
+
+    Raises:
+        DataError: if the file cannot be read, or naming the first key that the set has not: a list
+            made for another set would silently leave its people in.
+    """
+    try:
+        lines = Path(listed).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{Path(listed).name}: cannot be read as a list of pictures: {error}"
+        ) from None
+    left_out = {key for line in lines if (key := line.split("#")[0].strip())}
+    keys = [source.key(index) for index in range(len(source))]
+    if unknown := left_out.difference(keys):
+        raise DataError(f"{Path(listed).name}: {source.name} has no picture {min(unknown)!r}")
+    return Subset(source, (index for index, key in enumerate(keys) if key not in left_out))
 
 
 def _choose(

@@ -98,6 +98,7 @@ def public_config(config: RunConfig) -> dict[str, Any]:
     public = config_json(config)
     for table, key in (
         ("data", "path"),
+        ("data", "exclude"),
         ("student", "weights"),
         ("teacher", "path"),
         ("teacher", "features"),

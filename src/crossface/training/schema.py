@@ -41,6 +41,9 @@ class DataConfig(Section):
     Attributes:
         path: a directory, a zip, a ``.rec`` or ``drawn:ids=..,per_id=..,seed=..``.
         labels: "auto" reads identities where the layout has them, "none" ignores them.
+        exclude: a text file with the key of a picture on each line ("train/17"); these pictures
+            take no part, neither in training nor in validation: people of the sets that judge
+            (``benchmarks/leakage.py`` writes such a file). "#" begins a comment.
         limit: use only so many pictures, chosen by a hash of their names.
         holdout: pictures (unlabelled) or identities (labelled) kept for validation.
         holdout_seed: which ones; not the run's seed, so that runs compare.
@@ -55,6 +58,7 @@ class DataConfig(Section):
 
     path: str
     labels: Literal["auto", "none"] = "auto"
+    exclude: str | None = None
     limit: int | None = Field(default=None, gt=0)
     holdout: int = Field(default=0, ge=0)
     holdout_seed: int = 0

@@ -22,7 +22,7 @@ from crossface.core.protocols import Embedder, FaceSource
 from crossface.data import open_faces
 from crossface.data.dataset import LabelledView, MemoryFaces
 from crossface.data.loader import TrainLoader
-from crossface.data.splits import split_by_identity, split_by_key
+from crossface.data.splits import split_by_identity, split_by_key, without
 from crossface.nets.layers import Backbone
 from crossface.training.cache import decoded_faces
 from crossface.training.collaborative import Collaborative
@@ -189,6 +189,8 @@ def read_pictures(
 ) -> Pictures:
     """Open the set, keep the hold-out apart, number the identities."""
     source: FaceSource = open_faces(config.path, labels=config.labels)
+    if config.exclude is not None:
+        source = without(source, config.exclude)
     if config.limit is not None and config.limit < len(source):
         source = split_by_key(source, count=config.limit, seed=config.holdout_seed).held_out
     labelled = len(source) > 0 and source.identity(0) is not None
