@@ -109,6 +109,9 @@ def test_a_configuration_runs_two_steps(path, records, teacher, tmp_path):
         if config.teacher.features is not None:
             changes += [f"teacher.features={teacher}"]
     changes += [f"data.holdout={2 if config.data.holdout else 0}"]
+    if config.data.exclude is not None:
+        (tmp_path / "nobody.txt").touch()
+        changes += [f"data.exclude={tmp_path / 'nobody.txt'}"]
     if config.student.weights is not None:
         narrow = teacher_file(tmp_path / "start.safetensors", config.student.name, width=1.0)
         changes += [f"student.weights={narrow}"]
