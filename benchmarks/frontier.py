@@ -68,20 +68,24 @@ def on_frontier(row: dict, rows: list[dict]) -> bool:
 def plot(rows: list[dict], path: Path) -> None:
     """Accuracy over milliseconds, intervals as bars, the frontier filled."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    for number, row in enumerate(rows):  # by time: neighbours' names go above and below
+    for row in rows:  # names above the frontier's and below the others': neighbours stay apart
         value, low, high = (100 * row["accuracy"][key] for key in ("value", "low", "high"))
         axes.errorbar(
             row["ms"], value, [[value - low], [high - value]], fmt="o", color="tab:blue", capsize=3,
             mfc="tab:blue" if row["on_frontier"] else "white",
         )  # fmt: skip
         axes.annotate(
-            row["model"], (row["ms"], low if number % 2 else high), ha="center", fontsize=8,
-            xytext=(0, -12 if number % 2 else 5), textcoords="offset points",
+            row["model"], (row["ms"], high if row["on_frontier"] else low), ha="center", fontsize=8,
+            xytext=(0, 5 if row["on_frontier"] else -12), textcoords="offset points",
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.margins(x=0.12, y=0.12)
     axes.set_xlabel("milliseconds a crop, one thread, one crop a call")
     axes.set_ylabel("LFW, ten folds, %")
