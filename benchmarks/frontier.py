@@ -86,7 +86,7 @@ def plot(rows: list[dict], path: Path) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
-    axes.margins(x=0.12, y=0.12)
+    axes.margins(x=0.16, y=0.12)
     axes.set_xlabel("milliseconds a crop, one thread, one crop a call")
     axes.set_ylabel("LFW, ten folds, %")
     figure.savefig(path, dpi=110)
