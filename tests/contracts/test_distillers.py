@@ -61,6 +61,7 @@ VARIANTS = [
     ("iled_rpsd", OPTIONS["iled_rpsd"]),
     ("iled_rpsd", {**OPTIONS["iled_rpsd"], **CE}),
     ("fitnet", {}),
+    ("fitnet", {"sp_weight": 0.5}),
     ("fitnet", {"on": "embedding", **CE}),
     ("ofa", {"stages": "blocks.0, blocks.14"}),
     ("ofa", {"space": "logits", **CE}),
@@ -185,6 +186,23 @@ def test_logit_distillation_is_zero_for_the_teachers_own_logits(name, margin, te
     options = {**OPTIONS[name], "centres": "teacher", "distil_margin": margin}
     objective, _, signals = make(name, options, teacher_path, faces, student=net)
     assert float(objective.eval()(signals)[name].detach()) == pytest.approx(0, abs=1e-5)
+
+
+def test_similarities_stand_beside_any_term_at_their_weight(teacher_path, faces):
+    """Against the definition, pair by pair."""
+    plain, _, signals = make("fitnet", {}, teacher_path, faces)
+    joined, _, _ = make("fitnet", {"sp_weight": 3.0}, teacher_path, faces)
+    joined.load_state_dict(plain.state_dict())
+    plain.eval(), joined.eval()
+    mine = torch.nn.functional.normalize(plain.student_embedding(signals.images).detach())
+    theirs = signals.targets
+    pairs = [
+        (float(mine[a] @ mine[b]) - float(theirs[a] @ theirs[b])) ** 2
+        for a in range(len(mine))
+        for b in range(len(mine))
+    ]
+    gained = float((joined(signals)["loss"] - plain(signals)["loss"]).detach())
+    assert gained == pytest.approx(3.0 * sum(pairs) / len(pairs), rel=1e-4)
 
 
 def test_cadfr_without_its_terms_is_embedding_regression(teacher_path, faces):

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from crossface.core.errors import ConfigError
 from crossface.losses.embedding import cosine_distance_loss
 from crossface.losses.margin import CosFace
+from crossface.losses.relations import similarity_preserving
 from crossface.training.distillers.base import Context, Objective, Signals
 
 
@@ -24,16 +25,19 @@ class Ground(TypedDict, total=False):
         base_weight: of the base; 1.
         margin: of the head, with base = "ce"; 0.4 as in GKD's code.
         scale: of the head, with base = "ce"; 64 as in GKD's code.
+        sp_weight: weight of SP's term ("cosine", ``losses.relations``) beside all of it; 0. So a
+            method that looks inside the teacher can be joined with one that compares pictures.
     """
 
     base: Literal["embedding", "ce", "none"]
     base_weight: float
     margin: float
     scale: float
+    sp_weight: float
 
 
 class GroundedDistiller(Objective):
-    """``loss = base_weight * base + weight * term``; a subclass writes ``term``.
+    """``loss = base_weight * base + weight * term + sp_weight * sp``; a subclass writes ``term``.
 
     Papers put their term beside the cross-entropy of labelled faces. Without labels that place is
     empty, and a term that only compares relations leaves the student's space undecided: regression
@@ -59,6 +63,7 @@ class GroundedDistiller(Objective):
         base_weight: float = 1.0,
         margin: float = 0.4,
         scale: float = 64.0,
+        sp_weight: float = 0.0,
     ) -> None:
         super().__init__(context.student)
         self.name = name
@@ -68,13 +73,12 @@ class GroundedDistiller(Objective):
             raise ConfigError(
                 f"distiller {name!r}: base is 'embedding', 'ce' or 'none', got {base!r}"
             )
-        if min(base_weight, weight) < 0:
-            raise ConfigError(
-                f"distiller {name!r}: weights must not be negative, got {base_weight} and {weight}"
-            )
+        if min(weights := (base_weight, weight, sp_weight)) < 0:
+            raise ConfigError(f"distiller {name!r}: weights must not be negative, got {weights}")
         self.base = base
         self.base_weight = base_weight
         self.weight = weight
+        self.sp_weight = sp_weight
         self.head: nn.Module | None = None
         if base == "ce":
             if context.classes < 2:
@@ -100,6 +104,9 @@ class GroundedDistiller(Objective):
             losses["base"] = cross_entropy(self.head(embedding, signals.labels), signals.labels)
         if "base" in losses:
             total = total + self.base_weight * losses["base"]
+        if self.sp_weight:
+            losses["sp"] = similarity_preserving(embedding, signals.targets)
+            total = total + self.sp_weight * losses["sp"]
         return {"loss": total, **losses}
 
     def distil(self, signals: Signals, targets: Tensor) -> tuple[Tensor, Tensor]:
