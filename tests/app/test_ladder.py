@@ -449,6 +449,7 @@ def test_lines_of_code_are_those_without_comments():
         f"{losses}.embedding",
         f"{losses}.gkd",
         f"{losses}.margin",
+        f"{losses}.relations",
         f"{distillers}.gkd",
         f"{distillers}.grounded",
         f"{distillers}.logits",

@@ -72,7 +72,12 @@ def test_a_migration_with_a_map_finds_old_and_new_templates_alike(moving, backen
         gallery.enroll("p4", new[4:5])
         found = [gallery.identify(row, threshold=0.9).best for row in new]
     with opened(path, NEW, backend=backend) as again:
-        assert [again.identify(row, threshold=0.9).best for row in new] == found
+        for row, before in zip(new, found, strict=True):
+            best = again.identify(row, threshold=0.9).best
+            assert (best is None) == (before is None)
+            if before is not None:  # rows may lie in another order: the last bit of a sum may differ
+                assert (best.person, best.accepted) == (before.person, before.accepted)
+                assert best.similarity == pytest.approx(before.similarity, abs=1e-6)
         health = again.doctor(similarity=0.9)
         assert {f.kind for f in health.findings} == {"foreign"}
         again.enroll("twin", near(new[1], 0.97)[None])
