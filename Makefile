@@ -41,8 +41,11 @@ docs: $(STAMP) ## regenerate the command-line page
 
 retrain-default: $(STAMP) ## the packaged models again, from FAIRFACE= TEACHER= LFW= LFW_PAIRS= FAIRFACE_VAL= FAIRFACE_PAIRS= RETINAFACE= YUNET= FSANET_1X1= FSANET_VAR=
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,openvino]'
-	for name in default tiny; do \
-		$(BIN)/crossface distill configs/$${name}_student.toml --data "$(FAIRFACE)" --teacher "$(TEACHER)" --out build/$$name && \
+	for plan in default:36000 tiny:22000; do \
+		name=$${plan%:*}; \
+		$(BIN)/crossface distill configs/$${name}_student.toml --data "$(FAIRFACE)" --teacher "$(TEACHER)" --out build/$${name}_first && \
+		$(BIN)/crossface distill configs/$${name}_student.toml --data "$(FAIRFACE)" --teacher "$(TEACHER)" --out build/$$name \
+			--set student.weights=build/$${name}_first/student.safetensors --distiller sp --set optim.lr=4e-3 --seed 1 --steps $${plan#*:} && \
 		$(BIN)/python benchmarks/package_model.py build/$$name --name $$name --teacher-licence Apache-2.0 \
 			--lfw "$(LFW)" --lfw-pairs "$(LFW_PAIRS)" --fairface "$(FAIRFACE_VAL)" \
 			--fairface-pairs "$(FAIRFACE_PAIRS)" --quantize-on "$(FAIRFACE)" --out src/crossface/assets || exit 1; \
