@@ -75,7 +75,7 @@ def test_a_migration_with_a_map_finds_old_and_new_templates_alike(moving, backen
         for row, before in zip(new, found, strict=True):
             best = again.identify(row, threshold=0.9).best
             assert (best is None) == (before is None)
-            if before is not None:  # rows may lie in another order: the last bit of a sum may differ
+            if before is not None:  # rows in another order: a sum may differ by its last bit
                 assert (best.person, best.accepted) == (before.person, before.accepted)
                 assert best.similarity == pytest.approx(before.similarity, abs=1e-6)
         health = again.doctor(similarity=0.9)
