@@ -136,6 +136,9 @@ def test_every_method_of_a_ladder_runs_two_steps(ladder, which, method, people, 
         changes += [f"teacher.features={teacher}"]
     if config.data.pseudo_identities is not None:
         changes += ["data.pseudo_identities=4"]
+    if config.data.exclude is not None:
+        (tmp_path / "nobody.txt").touch()
+        changes += [f"data.exclude={tmp_path / 'nobody.txt'}"]
     if config.teacher.others:
         document["teacher"]["others"] = [str(teacher)] * len(config.teacher.others)
     for change in changes:
