@@ -132,6 +132,7 @@ def test_every_method_of_a_ladder_runs_two_steps(ladder, which, method, people, 
     assert (config.seed, config.data.memory) == (ladder.tables.seeds[0], "shared")
     document = config_json(config)
     changes = [*SMALL, f"data.path={people}", "data.holdout=3", f"teacher.path={teacher}"]
+    changes += ["teacher.runtime=onnxruntime"]
     if config.teacher.features is not None:
         changes += [f"teacher.features={teacher}"]
     if config.data.pseudo_identities is not None:
