@@ -41,11 +41,14 @@ docs: $(STAMP) ## regenerate the command-line page
 
 retrain-default: $(STAMP) ## the packaged models again, from FAIRFACE= TEACHER= LFW= LFW_PAIRS= FAIRFACE_VAL= FAIRFACE_PAIRS= RETINAFACE= YUNET= FSANET_1X1= FSANET_VAR=
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,openvino]'
-	for plan in default:36000 tiny:22000; do \
-		name=$${plan%:*}; \
-		$(BIN)/crossface distill configs/$${name}_student.toml --data "$(FAIRFACE)" --teacher "$(TEACHER)" --out build/$${name}_first && \
-		$(BIN)/crossface distill configs/$${name}_student.toml --data "$(FAIRFACE)" --teacher "$(TEACHER)" --out build/$$name \
-			--set student.weights=build/$${name}_first/student.safetensors --distiller sp --set optim.lr=4e-3 --seed 1 --steps $${plan#*:} && \
+	leg() { $(BIN)/crossface distill configs/$${name}_student.toml --data "$(FAIRFACE)" --teacher "$(TEACHER)" "$$@"; }; \
+	for plan in "default 36000 32000" "tiny 22000 22000"; do \
+		set -- $$plan; name=$$1; second=$$2; third=$$3; \
+		leg --out build/$${name}_first && \
+		leg --out build/$${name}_second --set student.weights=build/$${name}_first/student.safetensors \
+			--distiller sp --set optim.lr=4e-3 --seed 1 --steps $$second && \
+		leg --out build/$$name --set student.weights=build/$${name}_second/student.safetensors \
+			--distiller sp --set optim.lr=2.5e-3 --seed 2 --steps $$third && \
 		$(BIN)/python benchmarks/package_model.py build/$$name --name $$name --teacher-licence Apache-2.0 \
 			--lfw "$(LFW)" --lfw-pairs "$(LFW_PAIRS)" --fairface "$(FAIRFACE_VAL)" \
 			--fairface-pairs "$(FAIRFACE_PAIRS)" --quantize-on "$(FAIRFACE)" --out src/crossface/assets || exit 1; \
