@@ -203,6 +203,25 @@ def test_the_page_asks_for_nothing_outside(whole):
     assert "<td>gkd</td>" in text
 
 
+def test_the_markdown_says_what_the_table_says(whole):
+    _, out, table = whole
+    text = (out / "ladder-small.md").read_text()
+    lines = {line.split("|")[1].strip(): line for line in text.splitlines() if "|" in line}
+    assert lines.keys() >= {"method", "`plain`", "`gkd`"}
+    assert "`broken`" not in lines  # what has not run is not there
+    assert len({line.count("|") for line in lines.values()}) == 1
+    cells = [cell.strip() for cell in lines["`gkd`"].split("|")[1:-1]]
+    row = row_of(table, "gkd")
+    assert [float(value) for value in cells[2].split()] == [
+        pytest.approx(value, abs=5e-4) for value in row["val_rank_correlation"]["by_seed"]
+    ]
+    gain = row["minus_baseline"]["val_rank_correlation"]
+    numbers = [float(value) for value in re.findall(r"[-+]\d+\.\d+", cells[3])]
+    expected = [gain["mean"], gain["low"], gain["high"]]
+    assert numbers == [pytest.approx(value, abs=5e-4) for value in expected]
+    assert cells[3].startswith("**") == (gain["low"] > 0)
+
+
 def test_names_are_escaped_in_the_page(whole):
     table = json.loads(json.dumps(whole[2]))
     table["tables"][0]["rows"][2]["failed"][0]["reason"] = "<b>bad</b> & worse"

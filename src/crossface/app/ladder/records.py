@@ -30,6 +30,7 @@ class Records:
         self.folder = results / f"ladder-{ladder.name}"
         self.table = results / f"ladder-{ladder.name}.json"
         self.page = results / f"ladder-{ladder.name}.html"
+        self.markdown = results / f"ladder-{ladder.name}.md"
 
     def place(self, cell: Cell) -> Path:
         """The JSON of a cell."""

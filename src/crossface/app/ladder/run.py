@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crossface.app.ladder.cell import CellTask
+from crossface.app.ladder.markdown import render_markdown
 from crossface.app.ladder.page import render_page
 from crossface.app.ladder.plan import Cell, Ladder, load_ladder
 from crossface.app.ladder.processes import RunTask, in_a_process
@@ -77,8 +78,8 @@ def run_ladder(
     Args:
         config: the ladder's TOML file.
         out: folder of the runs and their weights.
-        results: folder of what is kept: ``ladder-NAME.json``, ``.html`` and a folder with a JSON
-            and an ``.npz`` per cell; ``out`` by default.
+        results: folder of what is kept: ``ladder-NAME.json``, ``.html``, ``.md`` and a folder with
+            a JSON and an ``.npz`` per cell; ``out`` by default.
         assignments: ``"data.path=faces.zip"`` pairs that win over the file.
         chosen: the part that is run; the table shows all that is there.
         dry_run: time a few steps of every method (kept for the run), list the cells, train none.
@@ -232,9 +233,13 @@ class _Runner:
         return sum(spent) / len(spent) if spent else 0.0
 
     def write_table(self) -> dict[str, Any]:
-        """Write ``ladder-NAME.json`` and ``.html`` from the cells that are there."""
+        """Write ``ladder-NAME.json``, ``.html`` and ``.md`` from the cells that are there."""
         table = ladder_table(self.records)
         write_json(self.records.table, table)
-        with atomic_path(self.records.page) as temporary:
-            temporary.write_text(render_page(table), encoding="utf-8")
+        for place, render in (
+            (self.records.page, render_page),
+            (self.records.markdown, render_markdown),
+        ):
+            with atomic_path(place) as temporary:
+                temporary.write_text(render(table), encoding="utf-8")
         return table
