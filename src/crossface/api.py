@@ -92,7 +92,7 @@ def distill(
         data: aligned crops: a directory, a zip, a ``.rec`` or "drawn:ids=..".
         student: a network by name, or one made by ``create_model`` (its architecture is used; the
             weights start afresh from the run's seed); the configuration's, or "mobilefacenet".
-        distiller: a method of docs/methods.md; the configuration's, or "embedding".
+        distiller: a method of docs/methods.md; the configuration's, or "sp".
         features: one of our networks whose pixel features are used (cadfr, fitnet).
         config: a TOML file for everything else.
         out: the run folder.
@@ -110,7 +110,7 @@ def distill(
         "data": {"path": str(data)},
     }
     if distiller is not None or config is None:
-        tables["distiller"] = {"name": distiller or "embedding"}
+        tables["distiller"] = {} if distiller is None else {"name": distiller}
     if student is not None:
         tables["student"] = {"name": student} if isinstance(student, str) else dict(student.arch)
     if features is not None:

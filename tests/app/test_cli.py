@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import Path
 
 import pytest
 
 from crossface.app.cli import COMMANDS, main
 from crossface.core.contract import InputSpec
+from crossface.training.config import load_config
 from face_files import encode, huge_png_header, pattern, people, write_folder, write_zip
 from training.fakes import people_folder, run_tables, teacher_file
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def call(capsys, *arguments):
@@ -158,6 +162,18 @@ def test_dry_run_shows_the_resolved_configuration_and_writes_nothing(room, tmp_p
     assert resolved["optim"]["lr"] == 0.5
     assert resolved["budget"] == {"steps": 9, "epochs": None, "minutes": None}
     assert not (tmp_path / "run").exists()
+
+
+def test_without_a_method_the_ladder_s_choice_distils(room, capsys):
+    """``benchmarks/results/ladder-real.json`` says which; a file's own choice stays."""
+    given = ["--teacher", room / "teacher.onnx", "--data", room / "people", "--dry-run"]
+    code, out, err = call(capsys, "distill", *given)
+    assert code == 0, err
+    assert json.loads(out)["distiller"]["name"] == "sp"
+    assert load_config(CONFIGS / "distill.toml", [], {}).distiller.name == "sp"
+    code, out, err = call(capsys, "distill", CONFIGS / "default_student.toml", *given)
+    assert code == 0, err
+    assert json.loads(out)["distiller"]["name"] == "embedding"
 
 
 @pytest.mark.parametrize(

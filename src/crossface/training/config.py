@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from crossface.core.errors import ConfigError
+from crossface.training.defaults import DISTILLER, HEAD, METRIC, STUDENT
 from crossface.training.schema import RunConfig
 
 if TYPE_CHECKING:
@@ -23,12 +24,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _A_TABLE = re.compile(r"a valid dictionary or instance of \w+")
 
 # Tables that choose something by name, and what they choose by default.
-_NAMED = {
-    "student": "mobilefacenet",
-    "distiller": "embedding",
-    "head": "cosface",
-    "metric": "triplet",
-}
+_NAMED = {"student": STUDENT, "distiller": DISTILLER, "head": HEAD, "metric": METRIC}
 
 
 def load_config(path: str | Path | None, assignments: list[str], base: dict[str, Any]) -> RunConfig:

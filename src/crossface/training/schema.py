@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crossface.data.augment import AugmentConfig
+from crossface.training.defaults import DISTILLER, HEAD, METRIC, STUDENT
 
 Options = dict[str, bool | int | float | str | None]
 
@@ -29,7 +30,7 @@ class NetConfig(Section):
             embedding, and channels to spare.
     """
 
-    name: str = "mobilefacenet"
+    name: str = STUDENT
     options: Options = Field(default_factory=dict)
     weights: str | None = None
     widen: bool = False
@@ -109,21 +110,21 @@ class TeacherConfig(Section):
 class MethodConfig(Section):
     """The distiller by name with its own options."""
 
-    name: str = "embedding"
+    name: str = DISTILLER
     options: Options = Field(default_factory=dict)
 
 
 class HeadConfig(Section):
     """The margin head by name with its own options."""
 
-    name: str = "cosface"
+    name: str = HEAD
     options: Options = Field(default_factory=dict)
 
 
 class MetricConfig(Section):
     """A loss over embeddings and identities, beside the head or in its place ("triplet")."""
 
-    name: str = "triplet"
+    name: str = METRIC
     weight: float = Field(default=1.0, gt=0)
     options: Options = Field(default_factory=dict)
 

@@ -20,7 +20,9 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
         str | None, typer.Option(help="Our network whose pixel features are used (cadfr, fitnet).")
     ] = None,
     student: Annotated[str | None, typer.Option(help="Network (crossface models).")] = None,
-    distiller: Annotated[str | None, typer.Option(help="A method of docs/methods.md.")] = None,
+    distiller: Annotated[
+        str | None, typer.Option(help="A method of docs/methods.md; sp by default.")
+    ] = None,
     steps: Steps = None,
     epochs: Epochs = None,
     minutes: Minutes = None,
@@ -49,7 +51,7 @@ def command(  # noqa: PLR0913, PLR0917  # a command's options
     if distiller is not None:
         base["distiller"] = {"name": distiller}
     elif config is None and resume is None:  # a resumed run has its own
-        base["distiller"] = {"name": "embedding"}
+        base["distiller"] = {}
     if seed is not None:
         base["seed"] = seed
     if device is not None:
